@@ -1,0 +1,1 @@
+"""Who may manage the server: HMAC signatures, keys and credentials."""

@@ -1,0 +1,1 @@
+"""The configuration: its schema, its files, and the paths of this machine."""

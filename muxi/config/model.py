@@ -1,0 +1,297 @@
+"""Every setting of the server: its name, type, default, limits and meaning, declared once.
+
+All durations are float seconds, all sizes int bytes. `muxi.config.load` makes a checked `Config`
+with absolute paths; `defaults(paths)` is the same without any file, environment or flag.
+"""
+
+# ruff: noqa: RUF009 - `key` and `group` give dataclass fields; their values are immutable
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.schema import (
+    Kind,
+    Row,
+    boolean,
+    choice,
+    duration,
+    group,
+    host,
+    integer,
+    key,
+    path,
+    rows,
+    size,
+    text,
+    url_path,
+)
+from muxi.config.values import parse_choice, parse_integer
+
+__all__ = [
+    "AuthConfig",
+    "BundleLimits",
+    "Config",
+    "DeploymentConfig",
+    "FormationsConfig",
+    "HealthCheckConfig",
+    "KeyPair",
+    "LoggingConfig",
+    "Paths",
+    "ProxyConfig",
+    "RceConfig",
+    "RuntimeConfig",
+    "ServerConfig",
+    "defaults",
+    "reference",
+    "with_absolute_paths",
+]
+
+K, M, G = 1024, 1024**2, 1024**3
+DAY = 86400.0
+
+
+def _port_range(written: str) -> tuple[int, int]:
+    start, _, end = written.strip(" []").replace(",", "-").partition("-")
+    return parse_integer(start, 1024, 65535), parse_integer(end, 1025, 65536)
+
+
+def _log_level(written: str) -> str:
+    if written.strip().lower() == "warn":
+        return "warning"
+    return parse_choice(written, ("debug", "info", "warning", "error"))
+
+
+def _log_output(written: str) -> str | Path:
+    return written if written in {"stderr", "stdout", "file"} else Path(text().parse(written))
+
+
+def _key_pairs(_written: str) -> tuple[KeyPair, ...]:
+    raise ValueError("this is not a list of keys; allowed: a list of {id, secret}")
+
+
+PORT_RANGE: Kind[tuple[int, int]] = Kind(
+    "[start, end]",
+    "1024 ≤ start < end ≤ 65536",
+    _port_range,
+    lambda ports: str(list(ports)) if isinstance(ports, tuple) else "",
+)
+KEYS: Kind[tuple[KeyPair, ...]] = Kind("list of {id, secret}", "any number of pairs", _key_pairs)
+# The halves of a single pair are checked together, when both are known.
+KEY_ID: Kind[str] = Kind("text", ALLOWED_ID, str.strip)
+KEY_SECRET: Kind[str] = Kind("text", ALLOWED_SECRET, str.strip)
+LOG_LEVEL: Kind[str] = Kind("choice", "debug, info, warning, error", _log_level)
+LOG_OUTPUT: Kind[str | Path] = Kind("choice or path", "stderr, stdout, file, or a path", _log_output)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    port: int = key(7890, integer(0, 65535), "The one public port. 0 lets the system choose.")
+    host: str = key("0.0.0.0", host(), "The address to listen on.")  # noqa: S104 - it is a server
+    read_timeout: float = key(
+        30.0, duration(0.1, DAY), "How long a client may take to send a request's head, or pause in its body."
+    )
+    write_timeout: float = key(60.0, duration(0.1, DAY), "How long a client may take nothing of its answer.")
+    idle_timeout: float = key(120.0, duration(0.1, DAY), "How long a connection may stay without a request.")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthConfig:
+    enabled: bool = key(True, boolean(), "Whether the management API asks for signatures.")
+    keys: tuple[KeyPair, ...] = key(
+        (),
+        KEYS,
+        "The credentials that may manage this server; several, so that they can be exchanged one by one.",
+        parts={"key": KEY_ID, "secret": KEY_SECRET},
+        secret=True,
+    )
+    timestamp_tolerance: float = key(
+        300.0, duration(1, DAY), "How far a client's clock may be off, either way.", zero=300.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheckConfig:
+    enabled: bool = key(
+        True,
+        boolean(),
+        "Whether a formation must answer its health check before it counts as started.",
+        unset_with=("timeout", "interval", "max_retries"),
+    )
+    endpoint: str = key("/v1/health", url_path(), "The path asked, unless the formation names its own.")
+    timeout: float = key(
+        60.0,
+        duration(1, DAY),
+        "How long a formation may take to become healthy after its start. 0 in a file means 300s, as ever.",
+        zero=300.0,
+        aliases=("formations.startup_timeout",),
+    )
+    interval: float = key(1.0, duration(0.05, 3600), "The pause between two tries while it starts.", zero=1.0)
+    max_retries: int = key(
+        30, integer(1, 1_000_000), "The number of tries; `timeout` alone decides now.", zero=30, pending=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentConfig:
+    health_check: HealthCheckConfig = group(HealthCheckConfig, "How a started formation proves itself.")
+    force_kill_timeout: float = key(
+        5.0, duration(0.1, 3600), "How long a process may take to end before it is killed.", zero=5.0
+    )
+    staging_health_delay: float = key(
+        2.0, duration(0, 3600), "The pause before a new version is first asked.", zero=2.0, pending=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BundleLimits:
+    max_upload_size: int = key(1 * G, size(K), "The largest bundle taken, as uploaded.")
+    max_members: int = key(100_000, integer(1), "The largest number of files and directories in a bundle.")
+    max_file_size: int = key(1 * G, size(K), "The largest single file in a bundle.")
+    max_total_size: int = key(4 * G, size(K), "The largest sum of all files in a bundle.")
+    max_ratio: int = key(200, integer(1), "How many times its packed size a bundle may unpack to.")
+
+
+@dataclass(frozen=True, slots=True)
+class FormationsConfig:
+    runtime_type: str = key(
+        "native", choice("native", "docker", "singularity"), "How MUXI formations run.", pending=True
+    )
+    logs_dir: Path = key(Path("logs"), path(), "Where the output of formations goes.")
+    pids_dir: Path = key(Path("pids"), path(), "Where process ids are kept.", pending=True)
+    formations_dir: Path = key(Path("formations"), path(), "Where deployed formations live.")
+    port_range: tuple[int, int] = key(
+        (8000, 9000),
+        PORT_RANGE,
+        "The private ports of formations; the end itself is not used.",
+        zero=(8000, 9000),
+        parts={"port_range_start": integer(1024, 65535), "port_range_end": integer(1025, 65536)},
+    )
+    bind_host: str = key("127.0.0.1", host(), "The address formations listen on.")
+    max_formations: int = key(100, integer(1, 100_000), "How many formations may be deployed.", zero=100)
+    keep_backups: int = key(1, integer(1, 1000), "How many old versions are kept.", zero=1, pending=True)
+    auto_restart: bool = key(
+        True,
+        boolean(),
+        "Whether a formation that died is started again.",
+        unset_with=("max_restarts", "restart_delay"),
+    )
+    max_restarts: int = key(10, integer(1, 1_000_000), "Restarts in a row before it is given up.", zero=10)
+    restart_delay: float = key(1.0, duration(0.01, 3600), "The pause before the first restart.", zero=1.0)
+    health_check_interval: float = key(
+        30.0, duration(0.1, DAY), "The pause between two health checks of a running formation.", zero=30.0
+    )
+    health_check_timeout: float = key(
+        5.0, duration(0.05, 3600), "How long one health check may take.", zero=5.0
+    )
+    startup_health_delay: float = key(
+        2.0, duration(0, 3600), "The pause before the first health check.", zero=2.0, pending=True
+    )
+    unhealthy_threshold: int = key(
+        3, integer(1, 1000), "Failed checks in a row that make a running formation unhealthy.", zero=3
+    )
+    deployment: DeploymentConfig = group(DeploymentConfig, "Starting and replacing formations.")
+    log_rotation_enabled: bool = key(
+        True,
+        boolean(),
+        "Whether the logs of formations are rotated.",
+        unset_with=("log_max_size", "log_max_files"),
+        pending=True,
+    )
+    log_max_size: int = key(10 * M, size(K), "The size at which a log is rotated.", zero=10 * M, pending=True)
+    log_max_files: int = key(10, integer(1, 10_000), "How many rotated logs are kept.", zero=10, pending=True)
+    default_memory: int = key(0, size(0), "The memory of a formation naming none; 0: no limit.", pending=True)
+    max_memory: int = key(0, size(0), "The most memory a formation may name; 0: no limit.", pending=True)
+    bundle: BundleLimits = group(BundleLimits, "What an uploaded bundle may hold.")
+
+    @property
+    def startup_timeout(self) -> float:
+        """The documents' name for `deployment.health_check.timeout`: one budget, two names."""
+        return self.deployment.health_check.timeout
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    max_head_size: int = key(32 * K, size(K, 1 * M), "The largest request head taken, in bytes.")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    sif_base_url: str = key(
+        "https://pkg.muxi.org/runtime", text(), "Where runtime images come from.", pending=True
+    )
+    runtime_runner_image: str = key(
+        "ghcr.io/muxi-ai/runtime-runner:latest", text(), "The image that runs them in Docker.", pending=True
+    )
+    auto_download: bool = key(True, boolean(), "Whether a missing runtime is downloaded.", pending=True)
+    version: str = key("", text(), "The runtime version used when a formation names none.", pending=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RceConfig:
+    port: int = key(7891, integer(1, 65535), "The private port of the code runner.", zero=7891, pending=True)
+    auth_token: str = key("", text(), "The token of the code runner.", secret=True, pending=True)
+    data_dir: str = key("", text(), "Where the code runner keeps its files.", pending=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingConfig:
+    level: str = key("info", LOG_LEVEL, "The least important events that are logged.")
+    format: str = key("text", choice("text", "json"), "How the server's log is written.")
+    output: str | Path = key("stderr", LOG_OUTPUT, "Where it goes; `file`: server.log in the log directory.")
+    audit_log: Path = key(Path("logs/audit.log"), path(), "Where every management request is recorded.")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where things are on this machine, all absolute; see `muxi.config.paths`."""
+
+    config_dir: Path
+    data_dir: Path
+    log_dir: Path
+    cache_dir: Path
+    config_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    server_id: str = key("", text(), "The name of this installation; made at `init`, then kept.")
+    server: ServerConfig = group(ServerConfig, "The public port.")
+    auth: AuthConfig = group(AuthConfig, "Who may manage the server.")
+    formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
+    proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
+    runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
+    logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
+    paths: Paths
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Let relative paths begin in the data directory; absolute ones stay as they are."""
+    data = config.paths.data_dir
+    old = config.formations
+    formations = replace(
+        old,
+        logs_dir=data / old.logs_dir,
+        pids_dir=data / old.pids_dir,
+        formations_dir=data / old.formations_dir,
+    )
+    output = config.logging.output
+    if output == "file":
+        output = config.paths.log_dir / "server.log"
+    elif isinstance(output, Path):
+        output = data / output
+    logging = replace(config.logging, output=output, audit_log=data / config.logging.audit_log)
+    return replace(config, formations=formations, logging=logging)
+
+
+def defaults(paths: Paths) -> Config:
+    """Return the configuration of a server that has been told nothing."""
+    return with_absolute_paths(Config(paths=paths))
+
+
+def reference() -> tuple[Row, ...]:
+    """Return a row for every key that a file may hold, for the written reference."""
+    return tuple(rows(Config))
