@@ -1,0 +1,1 @@
+"""What the server says of itself: structured logs, and the audit trail."""
