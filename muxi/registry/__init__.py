@@ -1,0 +1,1 @@
+"""What formations exist, on which ports they listen, and where requests for them go."""

@@ -1,0 +1,61 @@
+"""What is kept of each formation across restarts of the server, and its form on disk.
+
+Never a value of a secret: a record names files and hashes, not environments.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from muxi.errors import OperatorError
+
+FORMAT_VERSION = 2
+"""1 is the original's `registry.json`; ours holds other fields."""
+
+
+class FormationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One formation. Times are Unix seconds.
+
+    `stopped` is what a person asked for: everything else runs again after a restart of the
+    server. `process` is the proof by which the next start knows which process is its own.
+    """
+
+    id: str
+    name: str
+    port: int
+    semantic: str
+    bundle_hash: str
+    created_at: float
+    deployed_at: float
+    updated_at: float
+    stopped: bool = False
+    restart_count: int = 0
+    process: dict[str, object] | None = None
+
+
+class RegistryFile(msgspec.Struct, kw_only=True):
+    """The whole of `registry.json`."""
+
+    version: int
+    saved_at: float
+    formations: list[FormationRecord]
+
+
+class _Header(msgspec.Struct):
+    version: int
+
+
+def encode(records: list[FormationRecord], now: float) -> bytes:
+    document = RegistryFile(version=FORMAT_VERSION, saved_at=now, formations=records)
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def decode(data: bytes) -> list[FormationRecord]:
+    """Read `registry.json`. Raises ValueError when it is damaged, OperatorError when it is not ours."""
+    version = msgspec.json.decode(data, type=_Header).version
+    if version != FORMAT_VERSION:
+        raise OperatorError(
+            f"registry.json has format {version}; this version reads format {FORMAT_VERSION}.",
+            cure="Start with a data directory of its own (MUXI_DATA_DIR); the file was left as it is.",
+        )
+    return msgspec.json.decode(data, type=RegistryFile).formations

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from muxi.errors import OperatorError, StorageError
+from muxi.registry.records import FormationRecord
+from muxi.registry.store import Registry, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def record(formation_id: str = "my-bot", *, stopped: bool = False) -> FormationRecord:
+    return FormationRecord(
+        id=formation_id,
+        name="My bot",
+        port=8000,
+        stopped=stopped,
+        semantic="1.0.0",
+        bundle_hash="ab" * 32,
+        created_at=1.5,
+        deployed_at=2.5,
+        updated_at=3.5,
+        process={"pid": 4711},
+    )
+
+
+async def test_what_was_put_is_found_by_the_next_start(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry.json")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(registry.run)
+        registry.put(record("a"))
+        registry.put(record("b", stopped=True))
+        registry.put(record("c"))
+        registry.remove("c")
+        with trio.fail_after(30):
+            await registry.flush()
+        nursery.cancel_scope.cancel()
+    found = load(tmp_path / "registry.json").records
+    assert found == {"a": record("a"), "b": record("b", stopped=True)}
+    assert stat.S_IMODE((tmp_path / "registry.json").stat().st_mode) == 0o600
+
+
+async def test_flush_returns_at_once_when_nothing_changed(tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        await Registry(tmp_path / "registry.json").flush()
+
+
+async def test_many_changes_end_up_in_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = 0
+    real = os.replace
+
+    def counted(*args: object, **kwargs: object) -> None:
+        nonlocal writes
+        writes += 1
+        real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pathlib.os.replace", counted)
+    registry = Registry(tmp_path / "registry.json")
+    async with trio.open_nursery() as nursery:
+        for number in range(500):
+            registry.put(record(f"bot-{number}"))
+        nursery.start_soon(registry.run)
+        with trio.fail_after(30):
+            await registry.flush()
+        nursery.cancel_scope.cancel()
+    assert len(load(tmp_path / "registry.json").records) == 500
+    assert writes == 1
+
+
+async def test_a_failing_disk_is_told_to_the_waiter_and_loses_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    registry = Registry(directory / "registry.json")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(registry.run)
+        registry.put(record("a"))
+        with trio.fail_after(30), pytest.raises(StorageError) as caught:
+            await registry.flush()
+        assert caught.value.cure is not None
+        directory.mkdir()
+        registry.put(record("b"))
+        with trio.fail_after(30):
+            await registry.flush()
+        nursery.cancel_scope.cancel()
+    assert set(load(directory / "registry.json").records) == {"a", "b"}
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": 2}', '{"version": 2, "formations": [{"id": 1}]}'])
+def test_a_damaged_file_is_set_aside_and_not_overwritten(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "registry.json"
+    path.write_text(text)
+    assert load(path).records == {}
+    assert not path.exists()
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith("registry.json.damaged-")
+    assert aside.read_text() == text
+
+
+def test_a_file_of_another_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "registry.json"
+    path.write_text(json.dumps({"version": 1, "saved_at": "2026-01-01T00:00:00Z", "formations": []}))
+    with pytest.raises(OperatorError, match="format 1"):
+        load(path)
+    assert json.loads(path.read_text())["version"] == 1
+
+
+def test_an_absent_file_is_an_empty_registry(tmp_path: Path) -> None:
+    assert load(tmp_path / "registry.json").records == {}
