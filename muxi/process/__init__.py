@@ -1,0 +1,1 @@
+"""One process of a formation: spawned, probed, kept running, stopped, its output read."""

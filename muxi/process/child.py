@@ -1,0 +1,81 @@
+"""A process that we have spawned, from its first moment to its reaping."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from muxi.errors import OperatorError
+from muxi.process import exits, failure, procfs, tree
+from muxi.process.identity import KILL_TIMEOUT, identify
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from muxi.process.spec import ExitReport, ProcessSpec
+
+
+class Child:
+    """Our own child, the leader of its session and process group. See `Handle` for the contract.
+
+    It is reaped by `end` alone, and only after its group has been killed: until then the zombie
+    keeps the group's id from being given to others.
+    """
+
+    def __init__(
+        self, popen: subprocess.Popen[bytes], token: str, spec: ProcessSpec, log_starts: tuple[int, int]
+    ) -> None:
+        """Take over a process just spawned.
+
+        `log_starts` are the sizes of its stdout and stderr files before: an earlier one's output.
+        """
+        self.started_at = time.time()
+        self._spec = spec
+        self._log_starts = log_starts
+        self.pid = popen.pid
+        self.identity = identify(popen.pid, token)
+        self._popen = popen
+        self._token_sha256 = procfs.hash_token(token.encode())
+        self._pidfd = exits.open_pidfd(popen.pid)  # its pid can't be another's: it is not reaped
+        self._report: ExitReport | None = None
+
+    async def wait(self) -> None:
+        await exits.wait_exit(self.pid, self._pidfd)
+
+    async def ask_to_end(self) -> None:
+        """Send TERM to the group, then to what left the group; return when all is gone."""
+        tree.signal_group(self.pid, signal.SIGTERM)
+        await self.wait()
+        await tree.dismiss(self.pid, self._token_sha256, signal.SIGTERM)
+
+    async def end(self, *, expected: bool) -> ExitReport:
+        """Kill the group and what left it, then reap. Takes at most `KILL_TIMEOUT` seconds."""
+        if self._report is None:
+            tree.signal_group(self.pid, signal.SIGKILL)
+            with trio.move_on_after(KILL_TIMEOUT):
+                await self.wait()
+                await tree.dismiss(self.pid, self._token_sha256, signal.SIGKILL)
+            self._report = self._reap(expected=expected)
+        return self._report
+
+    async def log_tail(self) -> list[str]:
+        return await trio.to_thread.run_sync(failure.log_tail, self._spec, self._log_starts)
+
+    def _reap(self, *, expected: bool) -> ExitReport:
+        report = exits.reap(self.pid, expected=expected)
+        if report is None:
+            raise OperatorError(
+                f"Process {self.pid} does not end, even after SIGKILL.",
+                code="StopError",
+                cure="It hangs inside the kernel, mostly on a disk or network file system: mend that.",
+            )
+        # Popen must not try to reap it a second time, by a pid that may be another's by then.
+        self._popen.returncode = report.status if report.signal_number is None else -report.signal_number
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        return report

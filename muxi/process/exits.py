@@ -1,0 +1,91 @@
+"""A child's exit as an event: seen within milliseconds, and reaped once.
+
+Seeing and reaping are apart on purpose. Between the two the child is a zombie, and its pid and
+its process group's id can't be given to anybody else; so whatever must be signalled is signalled
+then. Never wait for a child's exit by any other means than these.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from muxi.process.spec import ExitReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def open_pidfd(pid: int) -> int | None:
+    """Return a handle that becomes readable when the process ends; it need not be our child.
+
+    None where the system has none (not Linux, a kernel before 5.3, a sandbox that refuses it)
+    and when there is no such process. The descriptor is close-on-exec (pidfd_open(2)).
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+async def wait_exit(pid: int, pidfd: int | None) -> None:
+    """Wait until our child `pid` has ended; does not reap it. One waiter at a time a descriptor."""
+    if pidfd is not None:
+        await trio.lowlevel.wait_readable(pidfd)
+    elif sys.platform == "darwin":
+        await _wait_kqueue(pid)
+    else:
+        await _wait_in_thread(pid)
+
+
+def reap(pid: int, *, expected: bool) -> ExitReport | None:
+    """Collect our child's exit. None when it has not ended yet. Call it until it is not None.
+
+    Raises ChildProcessError when `pid` is no child of ours (any more).
+    """
+    reaped, status = os.waitpid(pid, os.WNOHANG)
+    if reaped == 0:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return ExitReport(
+        status=code if code >= 0 else None,
+        signal_number=-code if code < 0 else None,
+        expected=expected,
+        at=time.time(),
+    )
+
+
+async def _wait_in_thread(pid: int) -> None:
+    def wait() -> None:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    # A limiter of its own: hundreds of waiting children must not use up trio's shared threads.
+    # A thread left by a cancellation ends with the child, which is always killed then.
+    await trio.to_thread.run_sync(wait, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+
+
+if sys.platform == "darwin":
+    import select
+
+    async def _wait_kqueue(pid: int) -> None:
+        queue = trio.lowlevel.current_kqueue()
+
+        def control(flags: int) -> None:
+            event = select.kevent(pid, filter=select.KQ_FILTER_PROC, flags=flags, fflags=select.KQ_NOTE_EXIT)
+            queue.control([event], 0)
+
+        def abort(_raise_cancel: Callable[[], None]) -> trio.lowlevel.Abort:
+            control(select.KQ_EV_DELETE)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        try:
+            control(select.KQ_EV_ADD | select.KQ_EV_ONESHOT)
+        except ProcessLookupError:  # it has ended, or is about to
+            return
+        await trio.lowlevel.wait_kevent(pid, select.KQ_FILTER_PROC, abort)

@@ -1,0 +1,38 @@
+"""What an instance needs of a running process, however that came to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from muxi.process.identity import Identity
+    from muxi.process.spec import ExitReport
+
+
+class Handle(Protocol):
+    """A running process, with all that came of it. Used by one task.
+
+    `started_at` is Unix time in seconds.
+    """
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def started_at(self) -> float: ...
+    @property
+    def identity(self) -> Identity | None: ...
+
+    async def wait(self) -> None:
+        """Return when the process has ended."""
+
+    async def ask_to_end(self) -> None:
+        """Ask it and its descendants to end; return when they have. The caller sets a deadline."""
+
+    async def end(self, *, expected: bool) -> ExitReport:
+        """Leave nothing of it, and say how it ended. Bounded in time.
+
+        Raises OperatorError when it can't be killed.
+        """
+
+    async def log_tail(self) -> list[str]:
+        """Return the last lines of its output, each marked with its stream: "stderr: ..."."""

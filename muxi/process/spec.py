@@ -1,0 +1,77 @@
+"""What is needed to run one process, and what is known of how one ended: plain values."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How to ask a process whether it can serve.
+
+    `paths` are tried in order; the next one only when the one before answers 404. Any 2xx is
+    healthy. All times are seconds: `interval` between tries while starting, `timeout` for one
+    try, `startup_timeout` for all of them together, `period` between checks once healthy;
+    `unhealthy_threshold` failed checks in a row make a running process unhealthy.
+    """
+
+    paths: tuple[str, ...] = ("/v1/health", "/health")
+    interval: float = 1.0
+    timeout: float = 5.0
+    startup_timeout: float = 60.0
+    period: float = 30.0
+    unhealthy_threshold: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """The full specification of a process; a restart uses it whole.
+
+    `env` is the child's entire environment (nothing is inherited) and is kept out of every repr,
+    log and registry: it may hold secrets.
+    """
+
+    process_id: str
+    argv: tuple[str, ...]
+    cwd: Path
+    host: str
+    port: int
+    stdout: Path
+    stderr: Path
+    env: Mapping[str, str] = field(repr=False)
+    health: HealthCheck = HealthCheck()
+    stop_timeout: float = 10.0
+    """Seconds between TERM and KILL of the process group."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitReport:
+    """How a process ended. Exactly one of `status` (0 to 255) and `signal_number` is set.
+
+    `expected` is true when it ended because we asked it to (also when it died of our TERM).
+    `at` is Unix time in seconds.
+    """
+
+    status: int | None
+    signal_number: int | None
+    expected: bool
+    at: float
+
+    @property
+    def clean(self) -> bool:
+        return self.expected or self.status == 0
+
+    def describe(self) -> str:
+        """Say it in words: "exit status 3", "killed by SIGSEGV"."""
+        if self.signal_number is None:
+            return f"exit status {self.status}"
+        try:
+            return f"killed by {signal.Signals(self.signal_number).name}"
+        except ValueError:
+            return f"killed by signal {self.signal_number}"

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+import trio
+
+from muxi.process import procfs
+from muxi.process.spec import HealthCheck, ProcessSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+APPS = Path(__file__).parent / "apps"
+QUICK = HealthCheck(interval=0.05, timeout=5.0, startup_timeout=30.0, period=0.05)
+
+
+class MakeSpec(Protocol):
+    """Make a spec of Python code, of an app's name ("agent.py"), or of a whole argv."""
+
+    def __call__(
+        self, program: str | tuple[str, ...], *args: str, env: dict[str, str] | None = None, **changes: object
+    ) -> ProcessSpec: ...
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def make_spec(tmp_path: Path, port: int) -> MakeSpec:
+    def make(
+        program: str | tuple[str, ...], *args: str, env: dict[str, str] | None = None, **changes: object
+    ) -> ProcessSpec:
+        if isinstance(program, str):
+            source = (str(APPS / program),) if program.endswith(".py") else ("-c", program)
+            program = (sys.executable, "-I", "-S", *source)
+        spec = ProcessSpec(
+            process_id="agent",
+            argv=(*program, *args),
+            cwd=tmp_path,
+            host="127.0.0.1",
+            port=port,
+            stdout=tmp_path / "logs" / "agent-out.log",
+            stderr=tmp_path / "logs" / "agent-err.log",
+            env={"HOST": "127.0.0.1", "PORT": str(port), **(env or {})},
+            health=QUICK,
+            stop_timeout=20.0,
+        )
+        return replace(spec, **changes)  # type: ignore[arg-type]
+
+    return make
+
+
+async def _eventually(holds: Callable[[], bool]) -> None:
+    with trio.fail_after(30):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event
+            await trio.sleep(0.01)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
+    """Wait until a condition that can be observed holds; fail after 30 s."""
+    return _eventually
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs: a zombie does not."""
+    stat = procfs.read_stat(pid)
+    return stat is not None and stat.alive
+
+
+def has_children() -> bool:
+    """Say whether we have a child process, if only a zombie."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+@pytest.fixture
+def is_alive() -> Callable[[int], bool]:
+    return alive
+
+
+@pytest.fixture
+def count_fds() -> Callable[[], int]:
+    return lambda: len(os.listdir("/proc/self/fd"))  # noqa: PTH208
