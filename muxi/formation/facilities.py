@@ -1,0 +1,84 @@
+"""What a formation's task works with: the server's shared parts, and where a formation's things lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from muxi.formation.releases import Releases, workspace
+from muxi.formation.view import LogFiles
+from muxi.process.restart import RestartPolicy
+from muxi.process.spec import HealthCheck
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import trio
+
+    from muxi.config.model import Config
+    from muxi.registry.ports import PortPool
+    from muxi.registry.routes import RouteTable
+    from muxi.registry.store import Registry
+
+DEFAULT_ENDPOINT = "/v1/health"
+FALLBACK_ENDPOINT = "/health"
+
+
+@dataclass(frozen=True, slots=True)
+class Facilities:
+    """Shared by all formations' tasks; each of them changes only what is its formation's.
+
+    `server_url` is what formations are told of us, `search_path` the PATH their programs are
+    looked up on, `restoring` bounds how many are started at once when the server starts.
+    """
+
+    config: Config
+    registry: Registry
+    ports: PortPool
+    routes: RouteTable
+    server_url: str
+    search_path: str
+    restoring: trio.CapacityLimiter
+
+    @property
+    def formations_dir(self) -> Path:
+        return self.config.formations.formations_dir
+
+    @property
+    def workspace(self) -> Path:
+        """Where uploads and extractions go; on the file system of the releases."""
+        return workspace(self.formations_dir)
+
+    def releases(self, formation_id: str) -> Releases:
+        return Releases(self.formations_dir, formation_id)
+
+    def log_files(self, formation_id: str) -> LogFiles:
+        directory = self.config.formations.logs_dir
+        return LogFiles(directory / f"{formation_id}-out.log", directory / f"{formation_id}-err.log")
+
+    def health_check(self) -> HealthCheck:
+        """Return the server's defaults; a formation's manifest may say otherwise."""
+        settings = self.config.formations
+        starting = settings.deployment.health_check
+        return HealthCheck(
+            paths=_paths(starting.endpoint),
+            interval=starting.interval,
+            timeout=settings.health_check_timeout,
+            startup_timeout=starting.timeout,
+            period=settings.health_check_interval,
+            unhealthy_threshold=settings.unhealthy_threshold,
+        )
+
+    def restart_policy(self) -> RestartPolicy:
+        settings = self.config.formations
+        return RestartPolicy(
+            auto_restart=settings.auto_restart,
+            max_restarts=settings.max_restarts,
+            delay=settings.restart_delay,
+        )
+
+
+def _paths(endpoint: str) -> tuple[str, ...]:
+    if endpoint == DEFAULT_ENDPOINT:
+        return (DEFAULT_ENDPOINT, FALLBACK_ENDPOINT)
+    return (endpoint,)

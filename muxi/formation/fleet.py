@@ -1,0 +1,206 @@
+"""All formations of this server: who owns which, and what can be asked of them.
+
+Nothing here waits: a request becomes an order to the formation's owner, whose `Operation` tells
+how it goes. Owners are tasks of the fleet's nursery; whatever breaks in one stays in it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from muxi.errors import Conflict, MuxiError, NotFound, OperatorError
+from muxi.formation import orders
+from muxi.formation.deploy import deploy
+from muxi.formation.owner import ALIVE, SERVING, Owner
+from muxi.formation.restore import restore, unrecorded
+from muxi.formation.view import Counts, PortUsage
+from muxi.process.lifecycle import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from muxi.formation.facilities import Facilities
+    from muxi.formation.operation import Kind, Operation
+    from muxi.formation.owner import Work
+    from muxi.formation.upload import Upload
+    from muxi.formation.view import FormationView, LogFiles
+
+log = structlog.get_logger()
+
+INTERRUPTIBLE: frozenset[Kind] = frozenset({"start", "restart", "restore"})
+"""What a stop or a delete does not wait for: the process it brings up is to go anyway."""
+
+
+class Fleet:
+    """The owners, by id. See `muxi.api.parts.Fleet` for what the API relies on."""
+
+    def __init__(self, facilities: Facilities) -> None:
+        self._facilities = facilities
+        self._owners: dict[str, Owner] = {}
+        self._nursery: trio.Nursery
+        self._closing = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the owners' tasks. Runs until cancelled, which kills what still runs."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def restore(self) -> list[Operation]:
+        """Begin to bring back every formation that the registry, or the disk, knows of."""
+        facilities = self._facilities
+        for record in await trio.to_thread.run_sync(unrecorded, facilities):
+            facilities.registry.put(record)
+        for record in facilities.registry.records.values():
+            facilities.ports.reserve(record.id, record.port)
+        owners = [
+            self._admit(Owner(record.id, facilities, record))
+            for record in facilities.registry.records.values()
+        ]
+        return [owner.submit("restore", restore) for owner in owners]
+
+    async def shut_down(self) -> None:
+        """End all processes, in parallel, each with its own deadline; they stay registered."""
+        self._closing = True
+        operations = [owner.supersede("shutdown", orders.shut_down) for owner in self._owners.values()]
+        for operation in operations:
+            try:
+                await operation.wait()
+            except MuxiError as error:
+                log.warning("formation not ended", formation_id=operation.formation_id, error=error.message)
+
+    def list(self) -> Sequence[FormationView]:
+        views = (owner.view() for owner in self._owners.values())
+        return sorted((view for view in views if view is not None), key=lambda view: view.id)
+
+    def get(self, formation_id: str) -> FormationView:
+        view = self._known(formation_id).view()
+        if view is None:
+            raise _not_found(formation_id)
+        return view
+
+    def deploy(self, upload: Upload, formation_id: str, version: str | None) -> Operation:
+        """Begin a first deploy. The upload is the owner's to discard, unless this raises."""
+        present = self._owners.get(formation_id)
+        if present is not None and not present.gone:
+            raise _exists(present)
+        most = self._facilities.config.formations.max_formations
+        if len(self._owners) >= most:
+            raise OperatorError(
+                f"This server has {most} formations, as many as formations.max_formations allows.",
+                code="FormationLimit",
+                status=507,
+                cure="Delete formations that are not needed, or raise the limit.",
+            )
+        self._refuse_when_closing()
+        owner = self._admit(Owner(formation_id, self._facilities))
+        return owner.submit("deploy", partial(deploy, upload=upload, version=version))
+
+    def start(self, formation_id: str) -> Operation:
+        owner = self._known(formation_id)
+        if owner.operation is None and owner.status in ALIVE:
+            raise Conflict(
+                "Formation is already running", code="AlreadyRunning", cure="Use restart to start it anew."
+            )
+        return self._submit(owner, "start", orders.start)
+
+    def stop(self, formation_id: str) -> Operation:
+        owner = self._known(formation_id)
+        if owner.operation is None and owner.status is State.STOPPED:
+            raise Conflict("Formation is already stopped", code="AlreadyStopped")
+        return self._submit(owner, "stop", orders.stop, ending=INTERRUPTIBLE)
+
+    def restart(self, formation_id: str) -> Operation:
+        return self._submit(self._known(formation_id), "restart", orders.restart)
+
+    def delete(self, formation_id: str) -> Operation:
+        """Begin a delete; also of a deploy under way, which is cancelled and undone first."""
+        return self._submit(
+            self._known(formation_id), "delete", orders.delete, ending=INTERRUPTIBLE | {"deploy"}
+        )
+
+    def log_files(self, formation_id: str) -> LogFiles:
+        return self._facilities.log_files(self._known(formation_id).id)
+
+    def counts(self) -> Counts:
+        states = [owner.status for owner in self._owners.values() if owner.record is not None]
+        return Counts(
+            total=len(states),
+            running=sum(state in SERVING for state in states),
+            stopped=states.count(State.STOPPED),
+            crashed=states.count(State.CRASHED),
+            healthy=states.count(State.RUNNING),
+        )
+
+    def ports(self) -> PortUsage:
+        pool = self._facilities.ports
+        return PortUsage(start=pool.start, end=pool.end, allocated=pool.allocated)
+
+    def _submit(
+        self, owner: Owner, kind: Kind, work: Work, *, ending: frozenset[Kind] = frozenset()
+    ) -> Operation:
+        self._refuse_when_closing()
+        running = owner.operation
+        if running is not None and running.kind in ending:
+            return owner.supersede(kind, work)
+        return owner.submit(kind, work)
+
+    def _admit(self, owner: Owner) -> Owner:
+        self._owners[owner.id] = owner
+        if owner.record is not None:
+            self._facilities.routes.publish(owner.id, str(owner.status), None)
+        self._nursery.start_soon(self._keep, owner)
+        return owner
+
+    async def _keep(self, owner: Owner) -> None:
+        # The task was started by a request, whose id is not the formation's.
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(formation_id=owner.id)
+        try:
+            await owner.run()
+        except Exception:
+            # A defect in one formation's task must not reach the other formations.
+            log.exception("formation task broke")
+            self._facilities.routes.publish(owner.id, str(State.CRASHED), None)
+        finally:
+            if self._owners.get(owner.id) is owner:
+                del self._owners[owner.id]
+
+    def _known(self, formation_id: str) -> Owner:
+        owner = self._owners.get(formation_id)
+        if owner is None or owner.gone:
+            raise _not_found(formation_id)
+        return owner
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise OperatorError(
+                "The server is shutting down.",
+                code="ShuttingDown",
+                status=503,
+                cure="Try again when it is back.",
+            )
+
+
+def _exists(owner: Owner) -> Conflict:
+    running = owner.operation
+    return Conflict(
+        f"Formation '{owner.id}' already exists. Use PUT to update.",
+        code="FormationExists",
+        cure="Update it, or delete it first.",
+        details={} if running is None else {"operation_id": running.id, "stage": running.stage},
+    )
+
+
+def _not_found(formation_id: str) -> NotFound:
+    return NotFound(
+        "Formation not found",
+        code="FormationNotFound",
+        cure="List the formations to see which there are.",
+        details={"formation_id": formation_id},
+    )

@@ -1,0 +1,102 @@
+"""An operation on a formation: what it is doing, who watches it, and how it ended.
+
+An operation runs in the formation's own task, not in its requester's: a client that leaves does
+not end it, and any number can watch it, from its beginning or by its id. Its events are kept
+until its formation begins the next operation.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+from muxi.errors import InternalError, MuxiError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+Kind = Literal["deploy", "start", "stop", "restart", "delete", "restore", "shutdown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened: `progress`, then at last one of `complete` and `error`."""
+
+    name: Literal["progress", "complete", "error"]
+    data: Mapping[str, object]
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """A running or ended operation. Written by its formation's task, read by anybody."""
+
+    kind: Kind
+    formation_id: str
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started_at: float = field(default_factory=time.time)
+    stage: str = "accepted"
+    events: list[Event] = field(default_factory=list)
+    result: Mapping[str, object] | None = None
+    error: MuxiError | None = None
+    _changed: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def ended(self) -> bool:
+        return self.result is not None or self.error is not None
+
+    def progress(self, stage: str, message: str, **fields: object) -> None:
+        """Report a step. `fields` are the optional ones of the contract: attempt, version …"""
+        self.stage = stage
+        self._append(Event("progress", {"stage": stage, "message": message, **fields}))
+
+    def succeed(self, result: Mapping[str, object]) -> None:
+        self.result = result
+        self._append(Event("complete", result))
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error; one that is not a `MuxiError` is a defect of ours and says no more."""
+        if not isinstance(error, MuxiError):
+            error = InternalError("The server failed while doing this; its log has the details.")
+        error.stage = error.stage or self.stage
+        self.error = error
+        self._append(Event("error", _error_event(error)))
+
+    async def watch(self) -> AsyncIterator[Event]:
+        """Yield all events from the first on, and end after `complete` or `error`."""
+        seen = 0
+        while True:
+            while seen < len(self.events):
+                yield self.events[seen]
+                seen += 1
+            if self.ended:
+                return
+            await self._changed.wait()
+
+    async def wait(self) -> Mapping[str, object]:
+        """Return the result when it has ended well, raise its `MuxiError` when not."""
+        while not self.ended:
+            await self._changed.wait()
+        if self.error is not None:
+            raise self.error
+        assert self.result is not None
+        return self.result
+
+    def _append(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _error_event(error: MuxiError) -> dict[str, object]:
+    data: dict[str, object] = {"error": error.code, "message": error.message, "stage": error.stage}
+    if error.cure is not None:
+        data["cure"] = error.cure
+    if error.details:
+        data["details"] = error.details
+        if "rollback_status" in error.details:
+            data["rollback_status"] = error.details["rollback_status"]
+    return data

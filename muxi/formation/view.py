@@ -1,0 +1,84 @@
+"""What is told of a formation to those who ask: a snapshot, without secrets, without I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from muxi.process.spec import ExitReport
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """`semantic` is the manifest's version; `current` and `previous` are bundles' SHA-256 in hex."""
+
+    semantic: str
+    current: str
+    previous: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FormationView:
+    """One formation as it stands now.
+
+    Times are Unix seconds. `uptime` is whole seconds since the process was started, 0 unless it
+    runs. `healthy` is None while that is not known yet. `reason` says in words why it is in this
+    state when that is not plain; `next_try_at` is when a crashed one will be started again.
+    """
+
+    id: str
+    name: str
+    status: str
+    port: int | None
+    pid: int | None
+    uptime: int
+    restart_count: int
+    healthy: bool | None
+    version: VersionView | None
+    created_at: float
+    deployed_at: float
+    updated_at: float
+    since: float
+    reason: str | None = None
+    next_try_at: float | None = None
+    last_exit: ExitReport | None = None
+    operation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """The files that a formation's process writes its output to; they may not exist yet."""
+
+    stdout: Path
+    stderr: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many formations there are, and in which states."""
+
+    total: int
+    running: int
+    stopped: int
+    crashed: int
+    healthy: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortUsage:
+    """The port range `[start, end)` and how much of it is taken."""
+
+    start: int
+    end: int
+    allocated: int
+
+    @property
+    def total(self) -> int:
+        return self.end - self.start
+
+    @property
+    def available(self) -> int:
+        return self.total - self.allocated

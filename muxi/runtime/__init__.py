@@ -1,0 +1,1 @@
+"""What a formation runs on: from a manifest and a directory to a process specification."""
