@@ -1,0 +1,1 @@
+"""The management API: a Quart-Trio application behind the listener."""

@@ -1,0 +1,102 @@
+"""The management API as an ASGI application: routes, guards and error answers put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from quart import request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from muxi.api.authentication import Guard
+from muxi.api.connection import ApiConnection, ApiRequest
+from muxi.api.deploy import DeployRoutes
+from muxi.api.failures import answer_defect, answer_http_error, answer_muxi_error
+from muxi.api.formations import FormationRoutes
+from muxi.api.later import LaterRoutes
+from muxi.api.logs import LogRoutes
+from muxi.api.public import PublicRoutes
+from muxi.api.routing import route_of
+from muxi.api.server import ServerRoutes
+from muxi.errors import MuxiError
+
+if TYPE_CHECKING:
+    from quart import Response
+
+    from muxi.api.exchange import Exchange
+    from muxi.api.parts import ApiParts
+    from muxi.api.routing import Endpoint
+
+_log = structlog.get_logger()
+
+# The management API gets none of these: nothing on another web site has any business with it.
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+}
+
+
+class ApiApp(QuartTrio):
+    """A Quart app that streams bodies with back-pressure and notes every request."""
+
+    asgi_http_class = ApiConnection  # type: ignore[assignment]
+    request_class = ApiRequest
+
+    def __init__(self, parts: ApiParts) -> None:
+        super().__init__("muxi", static_folder=None, template_folder=None)
+        self.parts = parts
+
+    def note(self, exchange: Exchange) -> None:
+        """Tell the audit log and the server log of a request that has ended, one way or another."""
+        if exchange.audited:
+            self.parts.audit.record(exchange.entry())
+        (_log.info if exchange.audited else _log.debug)(
+            "request",
+            method=exchange.method[:32],
+            route=exchange.route,
+            status=exchange.status or 499,
+            duration_ms=exchange.duration_ms,
+            address=exchange.address,
+            **({"formation_id": exchange.formation} if exchange.formation else {}),
+        )
+
+
+def create_app(parts: ApiParts) -> ApiApp:
+    """Return the management API and the public routes, to be served by an ASGI server on Trio."""
+    app = ApiApp(parts)
+    app.config.update(
+        BODY_TIMEOUT=None,  # a pause is limited, a whole is not: muxi.api.body
+        MAX_CONTENT_LENGTH=None,  # each handler has its own limit
+        PROPAGATE_EXCEPTIONS=False,
+        RESPONSE_TIMEOUT=None,  # event streams have no end
+    )
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # it redirects, and a redirected request has a wrong signature
+    for endpoint in _endpoints(parts):
+        app.add_url_rule(endpoint.rule, endpoint.name, endpoint.handler, methods=[endpoint.method])
+    app.before_request(Guard(parts).check)
+    app.after_request(_allow_origins)
+    app.register_error_handler(MuxiError, answer_muxi_error)
+    app.register_error_handler(HTTPException, answer_http_error)
+    app.register_error_handler(Exception, answer_defect)
+    return app
+
+
+def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
+    return (
+        *PublicRoutes(parts).endpoints(),
+        *ServerRoutes(parts).endpoints(),
+        *FormationRoutes(parts).endpoints(),
+        *DeployRoutes(parts).endpoints(),
+        *LogRoutes(parts).endpoints(),
+        *LaterRoutes().endpoints(),
+    )
+
+
+async def _allow_origins(response: Response) -> Response:
+    route = route_of(request.url_rule)
+    if route is not None and not route.startswith("/rpc/"):
+        response.headers.update(_CORS)
+    return response

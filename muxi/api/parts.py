@@ -1,0 +1,91 @@
+"""What the management API is made of: the parts that the composition gives it, and their shapes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from muxi.api.audit import AuditLog
+    from muxi.formation.operation import Operation
+    from muxi.formation.upload import Upload
+    from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage
+
+
+class Fleet(Protocol):
+    """All formations. No method waits or does I/O; what takes time is the `Operation` it returns.
+
+    Those that take an id raise `NotFound` for an unknown one; those that begin an operation raise
+    `Conflict` when it makes no sense now or another one is under way. An operation runs in the
+    formation's own task and goes on when nobody watches it.
+    """
+
+    def list(self) -> Sequence[FormationView]: ...
+
+    def get(self, formation_id: str) -> FormationView: ...
+
+    def deploy(self, upload: Upload, formation_id: str, version: str | None) -> Operation:
+        """Begin a deploy. From here on the upload is the fleet's to discard, unless this raises."""
+        ...
+
+    def start(self, formation_id: str) -> Operation: ...
+
+    def stop(self, formation_id: str) -> Operation: ...
+
+    def restart(self, formation_id: str) -> Operation: ...
+
+    def delete(self, formation_id: str) -> Operation: ...
+
+    def log_files(self, formation_id: str) -> LogFiles: ...
+
+    def counts(self) -> Counts: ...
+
+    def ports(self) -> PortUsage: ...
+
+
+class Authenticator(Protocol):
+    """Who may use the management API (`muxi.auth.keyring.Keyring`)."""
+
+    def authenticate(self, authorization: str | None, method: str, path: str | bytes, now: float) -> str:
+        """Return the id of the key that signed; raise `Unauthorized`. `now` is Unix seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """The configured values that the API needs. Times are seconds, sizes bytes.
+
+    `upload_directory` holds bundles while they arrive; it lies on the disk of the data directory.
+    `known_keys` are the ids (never the secrets) that an audit line may name when a request that
+    claims one of them is refused.
+    """
+
+    server_id: str
+    port: int
+    runtime_type: str
+    upload_directory: Path
+    max_upload_size: int
+    known_keys: frozenset[str] = frozenset()
+    max_json_size: int = 32 * 1024 * 1024
+    body_chunk_timeout: float = 60.0
+    """How long an upload may pause between two pieces; there is no limit on the whole."""
+    keepalive_interval: float = 15.0
+    """Pause after which a silent event stream gets a comment, so that nothing between cuts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """Everything `create_app` needs. `authenticator` is None when authentication is disabled."""
+
+    fleet: Fleet
+    authenticator: Authenticator | None
+    settings: ApiSettings
+    audit: AuditLog
+    version: str
+    started_at: float
+    """Unix time at which the server started."""
+    now: Callable[[], float] = time.time

@@ -1,0 +1,50 @@
+"""What anybody may ask: is it alive, how is it, where are the documents. No authentication."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quart import Response
+
+from muxi.api.answers import json_response
+from muxi.api.routing import Endpoint
+from muxi.api.views import ports_object
+
+if TYPE_CHECKING:
+    from muxi.api.parts import ApiParts
+
+DOCS_URL = "https://muxi.org/docs"
+
+
+class PublicRoutes:
+    """`/health`, `/ping` and `/docs`."""
+
+    def __init__(self, parts: ApiParts) -> None:
+        self._parts = parts
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return (
+            Endpoint("GET", "/health", self.health),
+            Endpoint("GET", "/ping", self.ping),
+            Endpoint("GET", "/docs", self.docs),
+        )
+
+    async def health(self) -> Response:
+        """Say "ok" in the three places where one client or another looks for it."""
+        fleet = self._parts.fleet
+        version = self._parts.version
+        data = {
+            "status": "ok",
+            "version": version,
+            "formations": fleet.counts().total,
+            "port_pool": ports_object(fleet.ports()),
+            "server": {"status": "ok", "version": version},
+        }
+        return json_response({"success": True, "status": "ok", "version": version, "data": data})
+
+    async def ping(self) -> Response:
+        """Answer in text: the Python SDK takes the length of what comes, and a JSON number has none."""
+        return Response("pong", content_type="text/plain; charset=utf-8")
+
+    async def docs(self) -> Response:
+        return Response("", 302, {"Location": DOCS_URL}, content_type="text/plain")
