@@ -1,0 +1,1 @@
+"""The public port: the listener, and the streaming proxy to formations."""

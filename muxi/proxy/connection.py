@@ -1,0 +1,288 @@
+"""One client's connection: reads heads, sends each request where it belongs, ends in good order.
+
+A connection is one task that reads straight down. It owns its socket and at most one upstream
+connection, and when the task ends, for whatever reason, both are closed at once: so a cancelled
+connection needs no cleaning up anywhere else.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+
+from muxi.proxy import answers
+from muxi.proxy.answers import Answer
+from muxi.proxy.bodies import BodyError, request_body
+from muxi.proxy.forward import forward
+from muxi.proxy.heads import CHUNKED, HeadError, RequestHead
+from muxi.proxy.http1 import parse_request_head
+from muxi.proxy.paths import find_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from muxi.proxy.context import Context
+    from muxi.proxy.upstream import Upstream
+
+log = structlog.get_logger()
+
+HEAD_READ: Final = 16 << 10
+BODY_READ: Final = 256 << 10
+NEVER: Final = float("inf")
+#: HTTP/2 without TLS, by prior knowledge (RFC 9113 3.3).
+H2_PREFACE: Final = b"PRI * HTTP/2.0\r\n"
+
+
+class Connection:
+    """A client's socket, the bytes read ahead from it, and the deadlines of its present waits."""
+
+    __slots__ = (
+        "_on_hangup",
+        "buffer",
+        "context",
+        "fd",
+        "forwarding",
+        "gone",
+        "idle",
+        "peer",
+        "read_deadline",
+        "scope",
+        "sock",
+        "status",
+        "trusted",
+        "upload_deadline",
+        "upstream",
+        "write_deadline",
+    )
+
+    def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
+        self.context = context
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.peer = peer.removeprefix("::ffff:") if "." in peer else peer.partition("%")[0]
+        self.trusted = context.trusts(self.peer)
+        #: The forwarding fields that are the same for every request of an untrusted peer.
+        self.forwarding = b""
+        self.buffer = b""
+        self.scope = trio.CancelScope()
+        self.read_deadline = NEVER
+        self.write_deadline = NEVER
+        self.upload_deadline = NEVER
+        self.idle = True
+        self.gone = False
+        #: Of the response that has begun to go out; 0 while none has.
+        self.status = 0
+        self.upstream: Upstream | None = None
+        self._on_hangup: Callable[[], None] | None = None
+        context.connections.add(self)
+        context.tally.connections += 1
+
+    async def run(self) -> None:
+        """Serve the connection to its end; whatever happens in it ends here."""
+        try:
+            self.sock.setblocking(False)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.context.hangups.watch(self.fd, self)
+            with self.scope:
+                await self._serve()
+        except OSError:
+            pass  # The client has left; there is nobody to tell.
+        except Exception:
+            self.context.tally.contained += 1
+            log.exception("connection_failed", peer=self.peer)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.drop_upstream()
+        self.context.hangups.unwatch(self.fd)
+        self.sock.close()
+        self.context.connections.discard(self)
+        if not self.context.connections:
+            self.context.emptied.set()
+
+    async def _serve(self) -> None:
+        try:
+            while await self._serve_one() and not self.context.draining:
+                self.idle = True
+            if self.buffer and not self.context.draining:
+                await self.linger()
+        except HeadError as error:
+            await self.refuse(Answer(error.status, f"Bad request: {error.reason}"))
+
+    async def _serve_one(self) -> bool:
+        head = await self._read_head()
+        if head is None:
+            return await self._not_a_request()
+        self.context.tally.requests += 1
+        place = find_place(self.context.routes, head.target)
+        if place is not None:
+            return await forward(self, head, place)
+        if head.target == b"/ping" and head.method == b"GET" and head.length == 0:
+            keep = head.keep_alive and not self.context.draining
+            await self.send(answers.pong(self.context.clock.date, keep_alive=keep))
+            return keep
+        return await self.context.handover.serve(self, head)
+
+    async def _not_a_request(self) -> bool:
+        """Serve HTTP/2 if that is what came; else the client has closed."""
+        if self.buffer:
+            await self.context.handover.pass_through(self)
+        return False
+
+    async def _read_head(self) -> RequestHead | None:
+        """Read the next request's head; what follows it stays in `buffer`.
+
+        None at the end, and, with the bytes left in `buffer`, when HTTP/2 begins.
+        """
+        data, self.buffer = self.buffer, b""
+        clock, limits = self.context.clock, self.context.limits
+        self.read_deadline = clock.now + (limits.head_timeout if data else limits.idle_timeout)
+        while True:
+            if data:
+                if data.startswith(H2_PREFACE):
+                    self.buffer = data
+                    break
+                head = parse_request_head(data)
+                if head is not None:
+                    self.buffer = data[head.size :]
+                    self.read_deadline = NEVER
+                    self.idle = False
+                    self.status = 0
+                    return head
+            await trio.lowlevel.wait_readable(self.fd)
+            try:
+                more = self.sock.recv(HEAD_READ)
+            except BlockingIOError:
+                continue
+            if not more:
+                break
+            if not data:
+                self.read_deadline = clock.now + limits.head_timeout
+                self.idle = False
+            data += more
+        self.read_deadline = NEVER
+        return None
+
+    def drop_upstream(self) -> None:
+        """Close the upstream connection, if there is one."""
+        if self.upstream is not None:
+            self.upstream.sock.close()
+            self.upstream = None
+
+    async def read_body(self, size: int) -> bytes:
+        """Read from the client, waiting if there is nothing; b"" at the end. Raises OSError."""
+        while True:
+            try:
+                return self.sock.recv(size)
+            except BlockingIOError:
+                self.read_deadline = self.context.clock.now + self.context.limits.body_idle_timeout
+                await trio.lowlevel.wait_readable(self.fd)
+                self.read_deadline = NEVER
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it to the client. Raises OSError."""
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent != len(data):
+            await self._send_rest(memoryview(data)[sent:])
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        while rest:
+            self.write_deadline = self.context.clock.now + self.context.limits.write_stall_timeout
+            await trio.lowlevel.wait_writable(self.fd)
+            try:
+                rest = rest[self.sock.send(rest) :]
+            except BlockingIOError:
+                continue
+        self.write_deadline = NEVER
+
+    async def refuse(self, answer: Answer, head: RequestHead | None = None) -> bool:
+        """Send an error; tell whether the connection can go on. It can if the request is all read."""
+        keep = head is not None and head.keep_alive and self._skip_body(head) and not self.context.draining
+        with_body = head is None or head.method != b"HEAD"
+        self.status = answer.status
+        await self.send(answer.render(self.context.clock.date, keep_alive=keep, with_body=with_body))
+        if not keep:
+            await self.linger()
+        return keep
+
+    def _skip_body(self, head: RequestHead) -> bool:
+        """Drop a body that has come in already; False if not all of it has."""
+        if head.length == CHUNKED or head.length > len(self.buffer):
+            body = request_body(head.length)
+            try:
+                body.take(self.buffer)
+            except BodyError:
+                return False
+            self.buffer = body.surplus
+            return body.done
+        self.buffer = self.buffer[head.length :]
+        return True
+
+    async def linger(self) -> None:
+        """Let the client read its answer: closing with unread bytes would reset the connection."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+            self.read_deadline = self.context.clock.now + self.context.limits.linger_timeout
+            left = self.context.limits.linger_bytes
+            while left > 0:
+                await trio.lowlevel.wait_readable(self.fd)
+                data = self.sock.recv(BODY_READ)
+                if not data:
+                    return
+                left -= len(data)
+        except OSError:
+            return
+
+    def on_hangup(self, action: Callable[[], None] | None) -> None:
+        """Say what is to happen when the client leaves; at once if it has left already."""
+        self._on_hangup = action
+        if self.gone and action is not None:
+            action()
+
+    def hung_up(self) -> None:
+        """See `hangup.Leaver`."""
+        self.gone = True
+        if self._on_hangup is not None:
+            self._on_hangup()
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether one of the present waits should have ended by now."""
+        return self.read_deadline < now or self.write_deadline < now or self.upload_deadline < now
+
+    def expire(self) -> None:
+        """End the connection: a deadline has passed. A client slow with its head is told so."""
+        if not self.idle and not self.status and self.read_deadline < NEVER:
+            self._try_send(Answer(408, "The request did not arrive in time"))
+        self.abort()
+
+    def _try_send(self, answer: Answer) -> None:
+        try:
+            self.sock.send(answer.render(self.context.clock.date, keep_alive=False))
+        except OSError:
+            return
+
+    def abort(self) -> None:
+        """Cancel the task and shut the socket, which also ends waits that are shielded."""
+        self.scope.cancel()
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def reset_on_close(self) -> None:
+        """Make the close a reset, so that a body cut short can't pass for a whole one."""
+        self.buffer = b""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def close_if_idle(self) -> None:
+        """End the connection if it is between two requests."""
+        if self.idle:
+            self.abort()

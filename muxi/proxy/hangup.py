@@ -1,0 +1,100 @@
+"""Tells a connection at once that its client has left, while its task waits for something else.
+
+A task that waits for a formation's first byte, or in a quiet event stream, does not read from its
+client, so it would not see the client's FIN or RST. One private poller watches every client socket
+for just that; it wakes for nothing else, and one task turns it. A client that closes only its
+sending side counts as gone, as it does with Go's net/http and with nginx: TCP can't tell the two apart.
+
+A socket must be unwatched before it is closed: a child forked meanwhile may hold a copy, which
+would keep the registration alive while the number is used again.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from typing import Protocol
+
+import trio
+
+
+class Leaver(Protocol):
+    """What is told that its peer has left."""
+
+    def hung_up(self) -> None:
+        """Note it. Called on the event loop, possibly more than once; must not block or raise."""
+
+
+class _Watch:
+    """What is watched, by descriptor."""
+
+    def __init__(self) -> None:
+        self._leavers: dict[int, Leaver] = {}
+
+    def _tell(self, fd: int) -> None:
+        leaver = self._leavers.get(fd)
+        if leaver is not None:
+            leaver.hung_up()
+
+
+if sys.platform == "linux":
+
+    class Hangups(_Watch):
+        """Watches by epoll. Edge-triggered, and not for readability, so that data wakes nobody."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._epoll = select.epoll()
+
+        def watch(self, fd: int, leaver: Leaver) -> None:
+            self._leavers[fd] = leaver
+            self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLET)
+
+        def unwatch(self, fd: int) -> None:
+            if self._leavers.pop(fd, None) is not None:
+                self._epoll.unregister(fd)
+
+        async def run(self) -> None:
+            """Pass on hang-ups; for ever."""
+            number = self._epoll.fileno()
+            while True:
+                await trio.lowlevel.wait_readable(number)
+                # No await until the batch is done, so no number in it can be closed and used again.
+                for fd, _ in self._epoll.poll(0):
+                    self._tell(fd)
+
+        def close(self) -> None:
+            self._epoll.close()
+
+else:
+
+    class Hangups(_Watch):
+        """Watches by kqueue. The low-water mark is out of reach, so that only the end wakes it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._kqueue = select.kqueue()
+
+        def watch(self, fd: int, leaver: Leaver) -> None:
+            self._leavers[fd] = leaver
+            self._change(fd, select.KQ_EV_ADD | select.KQ_EV_CLEAR)
+
+        def unwatch(self, fd: int) -> None:
+            if self._leavers.pop(fd, None) is not None:
+                self._change(fd, select.KQ_EV_DELETE)
+
+        def _change(self, fd: int, flags: int) -> None:
+            event = select.kevent(fd, select.KQ_FILTER_READ, flags, fflags=select.KQ_NOTE_LOWAT, data=1 << 30)
+            self._kqueue.control([event], 0)
+
+        async def run(self) -> None:
+            """Pass on hang-ups; for ever."""
+            number = self._kqueue.fileno()
+            while True:
+                await trio.lowlevel.wait_readable(number)
+                for event in self._kqueue.control(None, 256, 0):
+                    if event.flags & select.KQ_EV_EOF:
+                        self._tell(event.ident)
+
+        def close(self) -> None:
+            self._kqueue.close()

@@ -1,0 +1,83 @@
+"""The heads that we write: requests to formations and responses to clients.
+
+A formation sees its own address as Host, and the client's request in the forwarding fields. From
+a peer that is not trusted they are replaced, from a trusted one the chain is extended.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from muxi.proxy.heads import RequestHead, ResponseHead
+
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def forwarding_fields(peer: str, version: bytes) -> bytes:
+    """Give the fields that say who asked, for a peer whose own are not believed."""
+    address = peer.encode()
+    return b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: http\r\nX-Muxi-Server: %b" % (
+        address,
+        address,
+        version,
+    )
+
+
+def extended_fields(head: RequestHead, peer: str, version: bytes) -> bytes:
+    """Give the fields that say who asked, as a trusted peer tells it."""
+    chain = [part.strip() for part in (head.forwarded_for or b"").split(b",") if part.strip()]
+    chain.append(peer.encode())
+    return b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Muxi-Server: %b" % (
+        b", ".join(chain),
+        chain[0],
+        head.forwarded_proto or b"http",
+        version,
+    )
+
+
+def usable_request_id(head: RequestHead) -> bytes | None:
+    """Give the client's request id if it is one we pass on: 1 to 128 visible characters."""
+    given = head.request_id
+    return given if given is not None and _REQUEST_ID.fullmatch(given) is not None else None
+
+
+def request_head(head: RequestHead, target: bytes, authority: bytes, ours: bytes, request_id: bytes) -> bytes:
+    """Write the head for a formation; `ours` are the forwarding fields."""
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n%b\r\n\r\n" % (
+        head.method,
+        target,
+        authority,
+        head.host,
+        request_id,
+        b"\r\n".join((*head.fields, ours)),
+    )
+
+
+def management_head(head: RequestHead) -> bytes:
+    """Write the head for the management app: as it came, without Upgrade and other hop-by-hop fields."""
+    lines = [b"%b %b HTTP/1.%d" % (head.method, head.target, head.http11), b"Host: " + head.host]
+    lines += head.fields
+    if not head.keep_alive:
+        lines.append(b"Connection: close")
+    if head.request_id is not None:
+        lines.append(b"X-Request-ID: " + head.request_id)
+    return b"\r\n".join((*lines, b"", b""))
+
+
+def response_head(response: ResponseHead, *, http11: bool, keep_alive: bool, chunked: bool) -> bytes:
+    """Write the head for the client."""
+    lines = [b"HTTP/1.1 " + response.status_line, *response.fields]
+    if chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    if not keep_alive:
+        lines.append(b"Connection: close")
+    elif not http11:
+        lines.append(b"Connection: keep-alive")
+    return b"\r\n".join((*lines, b"", b""))
+
+
+def interim_head(response: ResponseHead) -> bytes:
+    """Write the head of an interim (1xx) response."""
+    return b"\r\n".join((b"HTTP/1.1 " + response.status_line, *response.fields, b"", b""))
