@@ -1,0 +1,67 @@
+# make run    a server with an agent deployed, here and now (PORT=… chooses the port)
+# make test   the whole test suite                  make lint type format   what a change must pass
+# make bench  measurements                          make lock   write requirements/*.lock anew
+# PYTHON=…    the interpreter to build on (3.11 or newer; default: the first one found)
+#
+# One virtual environment, `.venv`, filled by steps from the lock files. Each step leaves a stamp,
+# so that a second run does nothing. POSIX make, and GNU make from 3.81 on.
+
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+INSTALL = $(PIP) install --require-hashes --only-binary :all: -r
+UV = uv==0.13.9
+
+all: test
+
+run: $(VENV)/.stamp-run
+	@PORT="$(PORT)" $(BIN)/python examples/quickstart.py
+
+test: $(VENV)/.stamp-test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.stamp-dev
+	$(BIN)/mypy
+
+format: $(VENV)/.stamp-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.stamp-run
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/.stamp-venv
+	$(BIN)/python -m venv .cache/lock
+	.cache/lock/bin/python -m pip --disable-pip-version-check --quiet install $(UV)
+	sh requirements/lock .cache/lock/bin/uv $(ARGS)
+
+# What runs and what was deployed (.muxi/) stays: that is data.
+clean:
+	rm -rf $(VENV) .cache dist build/out .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find muxi tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp-venv: requirements/make-venv
+	@PYTHON="$(PYTHON)" sh requirements/make-venv $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-run: $(VENV)/.stamp-venv requirements/run.lock pyproject.toml
+	@echo "Installing what the server needs, as locked in requirements/run.lock ..."
+	@$(INSTALL) requirements/run.lock
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.stamp-test: $(VENV)/.stamp-run requirements/test.lock
+	@echo "Installing what the tests need, as locked in requirements/test.lock ..."
+	@$(INSTALL) requirements/test.lock
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
+	@echo "Installing type checker and linter, as locked in requirements/dev.lock ..."
+	@$(INSTALL) requirements/dev.lock
+	@touch $@
+
+.PHONY: all run test lint type format bench lock clean

@@ -1,0 +1,61 @@
+"""`muxi-server formation get ID`: all that is known of one formation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from muxi.cli import options
+from muxi.cli.client import formation_path
+from muxi.cli.listing import semantic_version
+from muxi.cli.output import as_text, duration_text, print_facts, print_json
+from muxi.cli.settings import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SHOWN = (
+    ("Name", "name"),
+    ("Status", "status"),
+    ("Reason", "reason"),
+    ("Healthy", "healthy"),
+    ("Port", "port"),
+    ("Restarts", "restart_count"),
+    ("Deployed", "deployed_at"),
+    ("Updated", "updated_at"),
+    ("Next try", "next_try_at"),
+)
+
+
+@click.command("get")
+@options.formation_id
+@options.as_json
+def command(formation_id: str, as_json: bool) -> None:
+    """Show formation ID: its state and why, its process, its versions."""
+    with connect() as client:
+        answer = client.get(formation_path(formation_id))
+    if as_json:
+        print_json(answer)
+    else:
+        print_facts({formation_id: facts(answer)})
+        click.echo(f"\n  {client.base_url}/api/{formation_id}/")
+
+
+def facts(answer: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return what is known as name and value; what is not known is left out."""
+    known = [(name, as_text(answer.get(key))) for name, key in SHOWN]
+    known.append(("PID", as_text(answer.get("pid") or None)))
+    known.append(("Version", semantic_version(answer)))
+    known.append(("Uptime", duration_text(answer.get("uptime"))))
+    known.append(("Last exit", last_exit(answer.get("last_exit"))))
+    return [(name, value) for name, value in known if value]
+
+
+def last_exit(value: object) -> str:
+    """Say how its process last ended; the server tells in words or in parts."""
+    if isinstance(value, dict):
+        return as_text(value.get("description") or value.get("reason")) or ", ".join(
+            f"{key} {part}" for key, part in value.items() if part is not None
+        )
+    return as_text(value)

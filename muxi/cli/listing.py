@@ -1,0 +1,53 @@
+"""`muxi-server formation list`: a line a formation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from muxi.cli import options
+from muxi.cli.output import as_text, duration_text, print_json, print_table
+from muxi.cli.settings import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COLUMNS = ("id", "status", "version", "port", "pid", "uptime", "restarts")
+
+
+@click.command("list")
+@click.option("--status", help="Only those in this state: running, stopped, crashed ...")
+@options.as_json
+def command(status: str | None, as_json: bool) -> None:
+    """List the formations of the server."""
+    with connect() as client:
+        answer = client.get("/rpc/formations", **({"status": status} if status else {}))
+    if as_json:
+        print_json(answer)
+        return
+    formations = answer.get("formations")
+    rows = [row(item) for item in formations or ()] if isinstance(formations, list) else []
+    if rows:
+        print_table(COLUMNS, sorted(rows))
+    else:
+        click.echo("No formations. Deploy one with: muxi-server formation deploy DIRECTORY", err=True)
+
+
+def row(item: Mapping[str, object]) -> tuple[str, ...]:
+    """Return a formation's cells."""
+    return (
+        as_text(item.get("id")),
+        as_text(item.get("status")),
+        semantic_version(item),
+        as_text(item.get("port")),
+        as_text(item.get("pid") or None),
+        duration_text(item.get("uptime")),
+        as_text(item.get("restart_count")),
+    )
+
+
+def semantic_version(item: Mapping[str, object]) -> str:
+    """Return the version of a formation, which is an object in list and get, a text elsewhere."""
+    version = item.get("version")
+    return as_text(version.get("semantic") if isinstance(version, dict) else version)

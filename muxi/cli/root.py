@@ -1,0 +1,68 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import click
+
+from muxi.cli.lazy import Lazy, LazyGroup
+
+PROGRAM = "muxi-server"
+
+
+class Settings(TypedDict):
+    """What every context of click's is made with."""
+
+    help_option_names: list[str]
+    max_content_width: int
+
+
+SETTINGS: Settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+FORMATION = {
+    "deploy": Lazy("muxi.cli.deploy", "Deploy a directory as a formation."),
+    "list": Lazy("muxi.cli.listing", "List the formations of the server."),
+    "get": Lazy("muxi.cli.detail", "Show one formation."),
+    "start": Lazy("muxi.cli.lifecycle", "Start a stopped formation.", "start"),
+    "stop": Lazy("muxi.cli.lifecycle", "Stop a formation; it stays deployed.", "stop"),
+    "restart": Lazy("muxi.cli.lifecycle", "Stop a formation and start it again.", "restart"),
+    "delete": Lazy("muxi.cli.lifecycle", "Stop a formation and remove it with its data.", "delete"),
+    "logs": Lazy("muxi.cli.logs", "Show what a formation has printed; -f follows it."),
+}
+
+CONFIG = {
+    "show": Lazy("muxi.cli.config", "Show the settings in force, secrets masked.", "show"),
+    "validate": Lazy("muxi.cli.config", "Check the configuration and list every problem.", "validate"),
+}
+
+COMMANDS = {
+    "init": Lazy("muxi.cli.init", "Make the configuration and its credentials."),
+    "start": Lazy("muxi.cli.start", "Run the server (also when no command is given)."),
+    "serve": Lazy("muxi.cli.start", "The same as start.", hidden=True),
+    "status": Lazy("muxi.cli.status", "Show how the running server does."),
+    "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),
+    "config": Lazy("muxi.cli.root", "Show or check the configuration.", "config"),
+    "version": Lazy("muxi.cli.version", "Print the version."),
+    "help": Lazy("muxi.cli.help", "Show this, or the help of a command."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={**SETTINGS},
+    epilog="--log-level LEVEL (debug, info, warn, error) may stand anywhere.",
+)
+def root() -> None:
+    """Deploy, supervise and proxy AI agent services on this machine."""
+
+
+@click.group("formation", cls=LazyGroup, lazy=FORMATION)
+def formation() -> None:
+    """Deploy and manage formations on the server that this machine's configuration names."""
+
+
+@click.group("config", cls=LazyGroup, lazy=CONFIG)
+def config() -> None:
+    """Show or check the configuration."""

@@ -1,0 +1,52 @@
+"""`muxi-server status`: how the running server does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from muxi.cli import options
+from muxi.cli.output import as_text, duration_text, print_facts, print_json
+from muxi.cli.settings import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@click.command("status")
+@options.as_json
+def command(as_json: bool) -> None:
+    """Show the running server's state: version, uptime, formations and ports."""
+    with connect() as client:
+        health = client.get("/health")
+        status = client.get("/rpc/server/status")
+    if as_json:
+        print_json({"url": client.base_url, "health": health, **status})
+    else:
+        print_facts(sections(client.base_url, health, status))
+
+
+def sections(
+    url: str, health: Mapping[str, object], status: Mapping[str, object]
+) -> dict[str, list[tuple[str, str]]]:
+    """Arrange both answers for a person."""
+    server, formations = group(status, "server"), group(status, "formations")
+    ports = group(status, "ports") or group(status, "port_pool")
+    return {
+        "Server": [
+            ("Status", as_text(health.get("status"))),
+            ("URL", url),
+            ("ID", as_text(server.get("server_id") or server.get("id"))),
+            ("Version", as_text(server.get("version"))),
+            ("Uptime", duration_text(server.get("uptime"))),
+        ],
+        "Formations": [(key.capitalize(), as_text(value)) for key, value in formations.items()],
+        "Ports": [(key.capitalize(), as_text(value)) for key, value in ports.items()],
+    }
+
+
+def group(value: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """Return a group of an answer; an empty one when it is not there."""
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
