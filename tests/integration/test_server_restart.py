@@ -1,0 +1,112 @@
+"""The server ends, in good order or not, and starts again on the same directory."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, cast
+
+from tests.integration.outside import check_files, deployed, is_gone, processes, recorder, until
+from tests.live import running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.live import LiveServer
+
+COMMAND = ["python3", "app.py"]
+
+
+def pid_of(server: LiveServer, formation_id: str) -> int:
+    return cast("int", server.formation(formation_id)["pid"])
+
+
+def test_sigterm_ends_formations_and_the_next_start_brings_them_back(tmp_path: Path, marker: str) -> None:
+    with running(tmp_path) as server:
+        deployed(server, "runs", command=[*COMMAND, marker])
+        deployed(server, "stopped", command=[*COMMAND, marker])
+        assert server.rpc("POST", "/rpc/formations/stopped/stop").status_code == 200
+        port = server.formation("runs")["port"]
+        assert len(processes(marker)) == 1
+        assert server.terminate() == 0
+        assert processes(marker) == set()
+    with running(tmp_path) as server:
+        back = server.wait_until("runs", status="running", healthy=True)
+        assert (back["port"], back["restart_count"]) == (port, 0)
+        assert server.get("/api/runs/x").json() == {"pid": back["pid"]}
+        assert server.formation("stopped")["status"] == "stopped"
+        assert server.get("/api/stopped/x").status_code == 503
+        assert len(processes(marker)) == 1
+        assert server.rpc("POST", "/rpc/formations/stopped/start").status_code == 200
+
+
+def test_after_sigkill_there_is_exactly_one_process(tmp_path: Path, marker: str) -> None:
+    with running(tmp_path) as server:
+        deployed(server, "survivor", command=[*COMMAND, marker])
+        before = server.formation("survivor")
+        server.process.kill()
+        server.process.wait()
+    old = cast("int", before["pid"])
+    with running(tmp_path) as server:
+        server.wait_until("survivor", status="running", healthy=True)
+        assert processes(marker) == {pid_of(server, "survivor")}
+        assert is_gone(old) or pid_of(server, "survivor") == old
+        assert server.formation("survivor")["port"] == before["port"]
+        assert server.get("/api/survivor/x").json() == {"pid": pid_of(server, "survivor")}
+    assert processes(marker) == set()
+
+
+def test_sigkill_during_a_deploy_leaves_nothing(tmp_path: Path, marker: str) -> None:
+    gate = {"GATE": str(tmp_path / "gate")}
+    with running(tmp_path) as server, ThreadPoolExecutor() as pool:
+        before = server.files()
+        packed = recorder("half", command=[*COMMAND, marker], env=gate)
+        half = pool.submit(server.deploy, "half", packed)
+        until(lambda: len(processes(marker)) == 1, "the process is started")
+        server.process.kill()
+        server.process.wait()
+        assert half.exception() is not None
+    with running(tmp_path) as server:
+        until(lambda: server.rpc("GET", "/rpc/formations/half").status_code == 404, "it is cleared away")
+        until(lambda: processes(marker) == set(), "its process is ended")
+        check_files(server, before)
+        assert server.rpc("GET", "/rpc/server/status").json()["data"]["ports"]["allocated"] == 0
+        deployed(server, "half")
+
+
+def test_sigterm_during_a_deploy_leaves_nothing(tmp_path: Path, marker: str) -> None:
+    gate = {"GATE": str(tmp_path / "gate")}
+    with running(tmp_path) as server, ThreadPoolExecutor() as pool:
+        before = server.files()
+        packed = recorder("half", command=[*COMMAND, marker], env=gate)
+        half = pool.submit(server.deploy, "half", packed)
+        until(lambda: len(processes(marker)) == 1, "the process is started")
+        assert server.terminate() == 0
+        assert processes(marker) == set()
+        half.exception()
+    check_files(server, before)
+    with running(tmp_path) as server:
+        assert server.rpc("GET", "/rpc/formations/half").status_code == 404
+
+
+def test_an_open_stream_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        deployed(server, "streams")
+        path = "/rpc/formations/streams/logs"
+        with (
+            server.client.stream("GET", f"{server.url}/api/streams/stream") as proxied,
+            server.client.stream("GET", f"{server.url}{path}/stream", headers=signed(server, path)) as logs,
+        ):
+            assert next(proxied.iter_raw()) == b"data: 1\n\n"
+            assert next(logs.iter_raw()).startswith(b"event: connected")
+            assert server.terminate() == 0
+
+
+def signed(server: LiveServer, path: str) -> dict[str, str]:
+    return {**server.signed("GET", f"{path}/stream"), "Accept": "text/event-stream"}
+
+
+def test_sigint_is_as_good_as_sigterm(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(60) == 0
