@@ -20,6 +20,10 @@ run: $(VENV)/.stamp-run
 test: $(VENV)/.stamp-test
 	@$(BIN)/python -m pytest $(ARGS)
 
+# With all cases of Autobahn|Testsuite, where there is a Python 2.7: a quarter of an hour more.
+test-all: $(VENV)/.stamp-test
+	@MUXI_AUTOBAHN=full $(BIN)/python -m pytest -o faulthandler_timeout=1800 $(ARGS)
+
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,4 +68,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run test lint type format bench lock clean
+.PHONY: all run test test-all lint type format bench lock clean

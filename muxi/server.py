@@ -32,9 +32,11 @@ from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
 from muxi.observe.logging import configure_logging
+from muxi.proxy.certificates import Certificates
 from muxi.proxy.limits import Limits
 from muxi.proxy.listener import Listener
 from muxi.proxy.sockets import open_listeners, raise_descriptor_limit
+from muxi.proxy.trust import Trust
 from muxi.registry import store
 from muxi.registry.lock import exclusive
 from muxi.registry.ports import PortPool
@@ -42,7 +44,7 @@ from muxi.registry.routes import RouteTable
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from muxi.config.model import Config
 
@@ -71,11 +73,12 @@ def run(config: Config, *, notes: Sequence[str] = ()) -> int:
         prepare_directories(config)
         raise_descriptor_limit()
         with exclusive(config.paths.data_dir):
+            certificates = load_certificates(config)
             sockets = open_listeners(config.server.host, config.server.port)
             try:
                 for note in notes:
                     log.warning("configuration", note=note)
-                return trio.run(_until_signalled, config, sockets)
+                return trio.run(_until_signalled, config, sockets, certificates)
             finally:
                 for sock in sockets:
                     sock.close()
@@ -88,6 +91,7 @@ async def serve(
     sockets: Sequence[socket.socket],
     stop: trio.Event,
     *,
+    certificates: Certificates | None = None,
     task_status: trio.TaskStatus[Fleet] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve on the listening sockets until `stop` is set, then shut down in good order.
@@ -102,9 +106,13 @@ async def serve(
     fleet = Fleet(_facilities(config, sockets, registry, routes))
     listener = Listener(
         routes,
-        create_app(_api_parts(config, sockets, fleet, audit)),
+        # The app needs the listener's status, the listener needs the app.
+        create_app(_api_parts(config, sockets, fleet, audit, lambda: listener.status())),  # noqa: PLW0108
         version=__version__,
         limits=_limits(config),
+        trusts=Trust(config.server.trusted_proxies),
+        proxy_protocol=config.server.proxy_protocol == "required",
+        certificates=certificates,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
@@ -136,11 +144,19 @@ def prepare_directories(config: Config) -> None:
         raise storage_error(error, f"make the directory {error.filename}") from error
 
 
-async def _until_signalled(config: Config, sockets: Sequence[socket.socket]) -> int:
+def load_certificates(config: Config) -> Certificates | None:
+    """Load what `server.tls` names; None where it names nothing. Raises OperatorError."""
+    tls = config.server.tls
+    return None if tls.cert is None else Certificates(tls.cert, tls.key, tls.min_version)
+
+
+async def _until_signalled(
+    config: Config, sockets: Sequence[socket.socket], certificates: Certificates | None
+) -> int:
     stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve_and_end, nursery, config, sockets, stop)
+            nursery.start_soon(_serve_and_end, nursery, config, sockets, stop, certificates)
             async for number in signals:
                 if stop.is_set():
                     log.warning("ending at once", signal=signal.Signals(number).name)
@@ -152,13 +168,18 @@ async def _until_signalled(config: Config, sockets: Sequence[socket.socket]) -> 
 
 
 async def _serve_and_end(
-    nursery: trio.Nursery, config: Config, sockets: Sequence[socket.socket], stop: trio.Event
+    nursery: trio.Nursery,
+    config: Config,
+    sockets: Sequence[socket.socket],
+    stop: trio.Event,
+    certificates: Certificates | None,
 ) -> None:
-    await serve(config, sockets, stop)
+    await serve(config, sockets, stop, certificates=certificates)
     nursery.cancel_scope.cancel()
 
 
 async def _shut_down(listener: Listener, fleet: Fleet, registry: store.Registry) -> None:
+    fleet.interrupt()
     cut = await listener.drain(DRAIN_SECONDS)
     if cut:
         log.warning("connections cut", count=cut)
@@ -180,13 +201,19 @@ def _facilities(
         registry=registry,
         ports=PortPool(start, end),
         routes=routes,
-        server_url=f"http://localhost:{_port(sockets)}",
+        server_url=f"{_scheme(config)}://localhost:{_port(sockets)}",
         search_path=os.environ.get("PATH", os.defpath),
         restoring=trio.CapacityLimiter(max(4, 2 * (os.cpu_count() or 1))),
     )
 
 
-def _api_parts(config: Config, sockets: Sequence[socket.socket], fleet: Fleet, audit: AuditLog) -> ApiParts:
+def _api_parts(
+    config: Config,
+    sockets: Sequence[socket.socket],
+    fleet: Fleet,
+    audit: AuditLog,
+    proxy_status: Callable[[], Mapping[str, object]],
+) -> ApiParts:
     keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
     return ApiParts(
         fleet=fleet,
@@ -202,6 +229,7 @@ def _api_parts(config: Config, sockets: Sequence[socket.socket], fleet: Fleet, a
         audit=audit,
         version=__version__,
         started_at=time.time(),
+        proxy_status=proxy_status,
     )
 
 
@@ -211,6 +239,10 @@ def _limits(config: Config) -> Limits:
         body_idle_timeout=config.server.read_timeout,
         write_stall_timeout=config.server.write_timeout,
         idle_timeout=config.server.idle_timeout,
+        max_head=config.proxy.max_head_size,
+        max_connections=config.proxy.max_connections,
+        max_connections_per_address=config.proxy.max_connections_per_address,
+        max_concurrent=config.proxy.max_concurrent,
     )
 
 
@@ -221,4 +253,8 @@ def _port(sockets: Sequence[socket.socket]) -> int:
 
 def _url(config: Config, sockets: Sequence[socket.socket]) -> str:
     host = "localhost" if config.server.host in {"0.0.0.0", "::", ""} else config.server.host  # noqa: S104
-    return f"http://{host}:{_port(sockets)}"
+    return f"{_scheme(config)}://{host}:{_port(sockets)}"
+
+
+def _scheme(config: Config) -> str:
+    return "http" if config.server.tls.cert is None else "https"

@@ -58,6 +58,10 @@ class AuditLog:
         self._file = LineFile(path)
         self._failing = False
         self._writing = trio.CancelScope(shield=True)
+        self._recorded = 0
+        self._settled = 0
+        self._progress = trio.Event()
+        self._running = False
         self._send, self._receive = trio.open_memory_channel[AuditEntry](capacity)
 
     def record(self, entry: AuditEntry) -> None:
@@ -66,6 +70,15 @@ class AuditLog:
             self._send.send_nowait(entry)
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self._lost(1, "the disk is too slow")
+        else:
+            self._recorded += 1
+
+    async def flush(self) -> None:
+        """Wait, for a bounded time, until what has been recorded so far is written or given up."""
+        wanted = self._recorded
+        with trio.move_on_after(_FLUSH_DEADLINE):
+            while self._running and self._settled < wanted:
+                await self._progress.wait()
 
     def close(self) -> None:
         """Take no more entries; `run` returns once those it has are written."""
@@ -75,10 +88,13 @@ class AuditLog:
         """Write entries until `close`. When cancelled, write what is waiting, with a deadline."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._close_when_cancelled)
+            self._running = True
             task_status.started()
             with self._writing, self._receive:
                 async for entry in self._receive:
                     await self._write([entry, *self._waiting()])
+            self._running = False
+            self._progress.set()
             nursery.cancel_scope.cancel()
 
     async def _close_when_cancelled(self) -> None:
@@ -108,6 +124,9 @@ class AuditLog:
             self._lost(len(entries), error.strerror or str(error))
         else:
             self._recovered()
+        self._settled += len(entries)
+        self._progress.set()
+        self._progress = trio.Event()
 
     def _lost(self, count: int, reason: str) -> None:
         self.dropped += count

@@ -8,7 +8,7 @@ from quart import Response, request
 
 from muxi.api.answers import success
 from muxi.api.routing import Endpoint
-from muxi.api.views import STATUSES, formation_item
+from muxi.api.views import STATUSES, formation_item, traffic_object
 from muxi.api.watching import answer, answer_plainly
 from muxi.errors import Unprocessable
 
@@ -44,7 +44,8 @@ class FormationRoutes:
         return success({"formations": items, "total": len(items)})
 
     async def get(self, formation_id: str) -> Response:
-        return success(formation_item(self._fleet.get(formation_id)))
+        view = self._fleet.get(formation_id)
+        return success({**formation_item(view), "traffic": traffic_object(view.traffic)})
 
     async def start(self, formation_id: str) -> Response:
         operation = self._fleet.start(formation_id)

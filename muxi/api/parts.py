@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from muxi.api.audit import AuditLog
@@ -88,4 +88,6 @@ class ApiParts:
     version: str
     started_at: float
     """Unix time at which the server started."""
+    proxy_status: Callable[[], Mapping[str, object]] = dict
+    """What the public port holds, may hold, and has counted (`muxi.proxy.listener.Listener.status`)."""
     now: Callable[[], float] = time.time

@@ -55,11 +55,13 @@ class ServerRoutes:
                 "ports": ports,
                 "port_pool": ports,
                 "runtime": runtime,
+                "proxy": dict(parts.proxy_status()),
             }
         )
 
     async def logs(self) -> Response:
         """Answer the last lines of the audit log as they are, in text: the Go SDK splits the body."""
+        await self._parts.audit.flush()  # who asks after a request finds it here
         read = partial(tail, self._parts.audit.path, line_count(request.args), max_bytes=MOST_BYTES)
         lines = await trio.to_thread.run_sync(read)
         text = "".join(f"{line}\n" for line in lines)

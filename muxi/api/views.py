@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from muxi.timestamps import rfc3339
 
 if TYPE_CHECKING:
-    from muxi.formation.view import Counts, FormationView, PortUsage, VersionView
+    from muxi.formation.view import Counts, DrainView, FormationView, PortUsage, VersionView
     from muxi.process.spec import ExitReport
+    from muxi.registry.traffic import Distribution, TrafficView
 
 STATUSES = ("starting", "running", "unhealthy", "stopping", "stopped", "crashed", "restarting")
 
@@ -33,6 +35,7 @@ def formation_item(view: FormationView) -> dict[str, object]:
         "next_try_at": _time(view.next_try_at),
         "last_exit": _exit(view.last_exit),
         "operation_id": view.operation_id,
+        "drain": _drain(view.drain),
     }
 
 
@@ -44,6 +47,27 @@ def counts_object(counts: Counts) -> dict[str, int]:
         "crashed": counts.crashed,
         "healthy": counts.healthy,
     }
+
+
+def traffic_object(view: TrafficView | None) -> dict[str, object] | None:
+    """Show what a formation's requests came to since the server's start; times in seconds."""
+    if view is None:
+        return None
+    plain = {name: value for name, value in asdict(view).items() if not isinstance(value, dict)}
+    return {
+        **plain,
+        "by_status": view.by_status,
+        "first_byte": _distribution(view.first_byte),
+        "first_event": _distribution(view.first_event),
+        "stream_seconds": _distribution(view.stream_seconds),
+    }
+
+
+def _distribution(times: Distribution) -> dict[str, object]:
+    """Show durations by their number, mean, and bounds below which so many of them lie."""
+    count = times.count
+    shares = {f"p{round(share * 100)}": times.quantile(share) for share in (0.5, 0.9, 0.99)}
+    return {"count": count, "mean": round(times.total / count, 6) if count else None, **shares}
 
 
 def ports_object(ports: PortUsage) -> dict[str, object]:
@@ -71,6 +95,17 @@ def _exit(report: ExitReport | None) -> dict[str, object] | None:
         "expected": report.expected,
         "at": rfc3339(report.at),
         "description": report.describe(),
+    }
+
+
+def _drain(view: DrainView | None) -> dict[str, int] | None:
+    if view is None:
+        return None
+    return {
+        "in_flight": view.in_flight,
+        "streams": view.streams,
+        "tunnels": view.tunnels,
+        "seconds_left": view.seconds_left,
     }
 
 

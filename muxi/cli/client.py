@@ -16,6 +16,7 @@ from muxi.cli.sse import ServerEvent, read_events
 from muxi.errors import Conflict, MuxiError, NotFound, OperatorError, RequestError, Unauthorized
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
@@ -54,13 +55,16 @@ class ServerClient:
         answer_seconds: float = ANSWER_SECONDS,
         clock: Callable[[], float] = time.time,
         transport: httpx.BaseTransport | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.base_url = base_url
         self._key = key
         self._answer_seconds = answer_seconds
         self._clock = clock
         # trust_env: the way to one's own server must not lead through a proxy of the environment
-        self._http = httpx.Client(base_url=base_url, trust_env=False, transport=transport)
+        self._http = httpx.Client(
+            base_url=base_url, trust_env=False, transport=transport, verify=trust or True
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,11 +45,29 @@ def server_url(config: Config) -> str:
     """Return the address of the configured server as seen from this machine."""
     host = ANY_ADDRESS.get(config.server.host, config.server.host)
     host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{config.server.port}"
+    scheme = "http" if config.server.tls.cert is None else "https"
+    return f"{scheme}://{host}:{config.server.port}"
+
+
+def server_trust(config: Config) -> ssl.SSLContext | None:
+    """Return what to check the configured server's certificate by: that very certificate, if readable.
+
+    The address it is asked at, on this machine, need not be one of its names.
+    """
+    if config.server.tls.cert is None:
+        return None
+    trust = ssl.create_default_context()
+    trust.check_hostname = False
+    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        trust.load_verify_locations(config.server.tls.cert)
+    except OSError:
+        return None
+    return trust
 
 
 def connect() -> ServerClient:
     """Return a client of the server that this machine's configuration describes."""
     config = load_settings(paths()).config
     keys = config.auth.keys if config.auth.enabled else ()
-    return ServerClient(server_url(config), keys[0] if keys else None)
+    return ServerClient(server_url(config), keys[0] if keys else None, trust=server_trust(config))

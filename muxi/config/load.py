@@ -52,6 +52,8 @@ def load(
     config = with_absolute_paths(build(Config, chosen, paths=paths))
     if require_key and not problems and config.auth.enabled and not config.auth.keys:
         problems.append(Problem(AFTER_FILE, _no_key(paths.config_file)))
+    if config.server.tls.key is not None and config.server.tls.cert is None:
+        problems.append(Problem(AFTER_FILE, f"{paths.config_file}: server.tls.key needs server.tls.cert"))
     if problems:
         raise _error(paths.config_file, problems)
     return Loaded(config, tuple(_notes(config, document, in_file, mode)))
@@ -93,6 +95,11 @@ def _notes(config: Config, document: Document, in_file: Mapping[str, Found], mod
         yield (
             f"auth.enabled is false and the server listens on {config.server.host}: whoever reaches it "
             "can run programs on this machine; set auth.enabled, or server.host to 127.0.0.1"
+        )
+    if config.server.proxy_protocol == "required" and not config.server.trusted_proxies:
+        yield (
+            "server.proxy_protocol is required, but server.trusted_proxies is empty: no connection is "
+            "expected to begin with its header; name the networks of your load balancers"
         )
     for name, default, key in declarations(Config):
         found = in_file.get(name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.proxy import ProxyConfig
 from muxi.config.schema import (
     Kind,
     Row,
@@ -22,6 +23,7 @@ from muxi.config.schema import (
     host,
     integer,
     key,
+    networks,
     path,
     rows,
     size,
@@ -44,6 +46,7 @@ __all__ = [
     "RceConfig",
     "RuntimeConfig",
     "ServerConfig",
+    "TlsConfig",
     "defaults",
     "reference",
     "with_absolute_paths",
@@ -68,6 +71,14 @@ def _log_output(written: str) -> str | Path:
     return written if written in {"stderr", "stdout", "file"} else Path(text().parse(written))
 
 
+def _path_or_none(written: str) -> Path | None:
+    return path().parse(written) if written.strip() else None
+
+
+def _show_path_or_none(value: object) -> str:
+    return "" if value is None else str(value)
+
+
 def _key_pairs(_written: str) -> tuple[KeyPair, ...]:
     raise ValueError("this is not a list of keys; allowed: a list of {id, secret}")
 
@@ -82,8 +93,23 @@ KEYS: Kind[tuple[KeyPair, ...]] = Kind("list of {id, secret}", "any number of pa
 # The halves of a single pair are checked together, when both are known.
 KEY_ID: Kind[str] = Kind("text", ALLOWED_ID, str.strip)
 KEY_SECRET: Kind[str] = Kind("text", ALLOWED_SECRET, str.strip)
+OPTIONAL_PATH: Kind[Path | None] = Kind("path", path().allowed, _path_or_none, _show_path_or_none)
 LOG_LEVEL: Kind[str] = Kind("choice", "debug, info, warning, error", _log_level)
 LOG_OUTPUT: Kind[str | Path] = Kind("choice or path", "stderr, stdout, file, or a path", _log_output)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    cert: Path | None = key(
+        None,
+        OPTIONAL_PATH,
+        "The certificate and those between it and a known authority, as PEM; with it the port speaks HTTPS.",
+    )
+    min_version: str = key("1.2", choice("1.2", "1.3"), "The oldest version of TLS that is spoken.")
+    # The last one: within the class the name is the function's no more.
+    key: Path | None = key(
+        None, OPTIONAL_PATH, "The certificate's private key, as PEM, unless it is in the same file."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +121,17 @@ class ServerConfig:
     )
     write_timeout: float = key(60.0, duration(0.1, DAY), "How long a client may take nothing of its answer.")
     idle_timeout: float = key(120.0, duration(0.1, DAY), "How long a connection may stay without a request.")
+    trusted_proxies: tuple[str, ...] = key(
+        (),
+        networks(),
+        "Whose X-Forwarded-* and Forwarded fields are believed: the load balancers in front of this server.",
+    )
+    proxy_protocol: str = key(
+        "off",
+        choice("off", "required"),
+        "Whether connections from `trusted_proxies` begin with a header of the PROXY protocol, v1 or v2.",
+    )
+    tls: TlsConfig = group(TlsConfig, "HTTPS; both files are read again when they change.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +217,11 @@ class FormationsConfig:
     )
     max_restarts: int = key(10, integer(1, 1_000_000), "Restarts in a row before it is given up.", zero=10)
     restart_delay: float = key(1.0, duration(0.01, 3600), "The pause before the first restart.", zero=1.0)
+    drain_timeout: float = key(
+        10.0,
+        duration(0, DAY),
+        "How long requests, streams and WebSockets under way may go on before their process is ended.",
+    )
     health_check_interval: float = key(
         30.0, duration(0.1, DAY), "The pause between two health checks of a running formation.", zero=30.0
     )
@@ -210,11 +252,6 @@ class FormationsConfig:
     def startup_timeout(self) -> float:
         """The documents' name for `deployment.health_check.timeout`: one budget, two names."""
         return self.deployment.health_check.timeout
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyConfig:
-    max_head_size: int = key(32 * K, size(K, 1 * M), "The largest request head taken, in bytes.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +315,18 @@ def with_absolute_paths(config: Config) -> Config:
         pids_dir=data / old.pids_dir,
         formations_dir=data / old.formations_dir,
     )
+    tls = replace(
+        config.server.tls,
+        cert=config.server.tls.cert and data / config.server.tls.cert,
+        key=config.server.tls.key and data / config.server.tls.key,
+    )
     output = config.logging.output
     if output == "file":
         output = config.paths.log_dir / "server.log"
     elif isinstance(output, Path):
         output = data / output
     logging = replace(config.logging, output=output, audit_log=data / config.logging.audit_log)
-    return replace(config, formations=formations, logging=logging)
+    return replace(config, server=replace(config.server, tls=tls), formations=formations, logging=logging)
 
 
 def defaults(paths: Paths) -> Config:

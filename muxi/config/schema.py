@@ -23,13 +23,15 @@ T_co = TypeVar("T_co", covariant=True)
 class Kind(Generic[T_co]):
     """A type of value: its name for people, how it is read and written, what is allowed.
 
-    `parse` raises ValueError for what is not allowed; `show` takes what `parse` returns.
+    `parse` raises ValueError for what is not allowed; `show` takes what `parse` returns. `listed`:
+    a file may hold a list of single values as well; `parse` gets them with commas between.
     """
 
     name: str
     allowed: str
     parse: Callable[[str], T_co]
     show: Callable[[object], str] = str
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,17 @@ def integer(low: int, high: float = values.UNLIMITED) -> Kind[int]:
     return Kind("integer", values.integer_range(low, high), parse)
 
 
+def decimal(low: float, high: float) -> Kind[float]:
+    def parse(written: str) -> float:
+        return values.parse_decimal(written, low, high)
+
+    return Kind("number", values.decimal_range(low, high), parse, lambda value: f"{value:.12g}")
+
+
+def networks() -> Kind[tuple[str, ...]]:
+    return Kind("list of networks", values.ALLOWED_NETWORKS, values.parse_networks, _show_list, listed=True)
+
+
 def duration(low: float, high: float = values.UNLIMITED) -> Kind[float]:
     def parse(written: str) -> float:
         return values.parse_duration(written, low, high)
@@ -194,6 +207,11 @@ def choice(*choices: str) -> Kind[str]:
         return values.parse_choice(written, choices)
 
     return Kind("choice", ", ".join(choices), parse)
+
+
+def _show_list(value: object) -> str:
+    assert isinstance(value, tuple)
+    return ", ".join(map(str, value))
 
 
 def _show_duration(value: object) -> str:

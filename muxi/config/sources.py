@@ -109,13 +109,22 @@ def from_file(document: Document, problems: list[Problem]) -> dict[str, Found]:
             found[name] = Found(pairs, place.where, place.line)
         elif name == PORT_RANGE and isinstance(node, yaml.SequenceNode):
             found |= _ends(node, place, problems)
-        elif (text := scalar_text(node)) is None:
+        elif (text := _text(known.kind, node)) is None:
             problems.append(place.problem(f"{describe(node)} can't be it; allowed: {known.kind.allowed}"))
         elif text.strip() and not _never_set(known, text, document):
             read = _read(name, known, text, place, problems)
             problems += _contradictions(found, read)
             found |= read
     return found
+
+
+def _text(kind: Kind[object], node: yaml.Node) -> str | None:
+    """Return a single value as written, or the items of a list where there may be one; else None."""
+    if not kind.listed or not isinstance(node, yaml.SequenceNode):
+        return scalar_text(node)
+    texts = [scalar_text(item) for item in node.value]
+    good = [text for text in texts if text is not None]
+    return ", ".join(good) if len(good) == len(texts) else None
 
 
 def _contradictions(earlier: dict[str, Found], later: dict[str, Found]) -> Iterator[Problem]:

@@ -27,6 +27,7 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 
 ALLOWED_BOOLEAN = "true, false"
 ALLOWED_HOST = "an IP address or a host name"
+ALLOWED_NETWORKS = "a list of networks or addresses, such as 10.0.0.0/8 or ::1"
 ALLOWED_TEXT = "printable text on one line"
 ALLOWED_URL_PATH = "a path beginning with /, without blanks or query"
 
@@ -57,6 +58,14 @@ def parse_integer(text: str, low: int, high: float = UNLIMITED) -> int:
     if not low <= number <= high:
         raise ValueError(f"{word} is out of range; allowed: {allowed}")
     return number
+
+
+def parse_decimal(text: str, low: float, high: float) -> float:
+    """Read a number such as 2 or 0.5, from `low` to `high`, both included."""
+    word = text.strip()
+    if not _NUMBER.fullmatch(word) or len(word) > _LONGEST_NUMBER or not low <= float(word) <= high:
+        raise ValueError(f"{shown(text)} is not such a number; allowed: {decimal_range(low, high)}")
+    return float(word)
 
 
 def parse_port(text: str) -> int:
@@ -114,6 +123,24 @@ def parse_host(text: str) -> str:
     raise ValueError(f"{shown(text)} is not a host; allowed: {ALLOWED_HOST}")
 
 
+def parse_networks(text: str) -> tuple[str, ...]:
+    """Read networks and single addresses with commas between, as networks without host bits."""
+    found = []
+    for word in filter(None, map(str.strip, text.split(","))):
+        try:
+            found.append(str(ipaddress.ip_network(word)))
+        except ValueError as error:
+            raise ValueError(
+                f"{shown(word)} is not a network{_host_bits(word, error)}; allowed: {ALLOWED_NETWORKS}"
+            ) from None
+    return tuple(dict.fromkeys(found))
+
+
+def _host_bits(word: str, error: ValueError) -> str:
+    """Name the network that a mistyped one with host bits belongs to; a guess is not taken for it."""
+    return f" (did you mean {ipaddress.ip_network(word, strict=False)}?)" if "host bits" in str(error) else ""
+
+
 def parse_text(text: str) -> str:
     """Read one line of printable text, blanks around it removed."""
     word = text.strip()
@@ -160,6 +187,10 @@ def format_size(size: int) -> str:
 
 def integer_range(low: int, high: float = UNLIMITED) -> str:
     return f"{low} or more" if math.isinf(high) else f"{low}–{int(high)}"
+
+
+def decimal_range(low: float, high: float) -> str:
+    return f"{low:.12g}–{high:.12g}"
 
 
 def duration_range(low: float, high: float = UNLIMITED) -> str:

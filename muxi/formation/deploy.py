@@ -19,6 +19,7 @@ from muxi.formation.bring_up import bring_up, started
 from muxi.formation.bundle import extract
 from muxi.formation.disk import remove_tree
 from muxi.formation.manifest import check_identity, read_manifest
+from muxi.formation.policy import check_options
 from muxi.formation.secrets import check_secrets
 from muxi.registry.records import FormationRecord
 from muxi.runtime.native import require_native
@@ -44,7 +45,7 @@ async def deploy(
     try:
         bundle = await _extract(owner, operation, upload, workplace)
         operation.progress("validating", "Validating formation...")
-        manifest = await trio.to_thread.run_sync(_validate, bundle.root, owner.id, version)
+        manifest = await trio.to_thread.run_sync(_validate, bundle.root, owner, version)
         async with AsyncExitStack() as undo:
             release = await _place(owner, manifest, bundle, upload, undo)
             await bring_up(owner, operation, release, persistent=False)
@@ -87,10 +88,11 @@ def _percentages(operation: Operation, size: int) -> Callable[[int], None]:
     return report
 
 
-def _validate(root: Path, formation_id: str, version: str | None) -> Manifest:
+def _validate(root: Path, owner: Owner, version: str | None) -> Manifest:
     manifest = read_manifest(root)
     check_secrets(root)
-    check_identity(manifest, formation_id, version)
+    check_identity(manifest, owner.id, version)
+    check_options(manifest.proxy, owner.facilities.config.proxy)
     require_native(manifest)
     return manifest
 

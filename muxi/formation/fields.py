@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,7 +13,7 @@ from muxi.formation.yaml_tree import line_of
 from muxi.runtime.program import SERVER_VARIABLES, HealthOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 MAX_TEXT = 20_000
 MAX_WORDS = 1000
@@ -111,6 +112,21 @@ class Fields:
             interval=inner.duration("interval"),
             startup_timeout=inner.duration("startup_timeout"),
         )
+
+    def group(self, name: str, known: Collection[str]) -> Fields | None:
+        """Read a mapping with these names only; any other one in it is a problem."""
+        inner = self._mapping(name)
+        if inner is None:
+            return None
+        for unknown in sorted(inner.names() - set(known)):
+            near = difflib.get_close_matches(unknown, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            inner.complain(unknown, f"is not known; {hint}")
+        return inner
+
+    def value(self, name: str, parse: Callable[[str], _Value]) -> _Value | None:
+        """Read a single value as `parse` does, which raises ValueError."""
+        return self._parsed(name, parse)
 
     def names(self) -> set[str]:
         return set(self._nodes)

@@ -15,7 +15,7 @@ import trio
 from muxi.errors import Conflict, MuxiError, NotFound, OperatorError
 from muxi.formation import orders
 from muxi.formation.deploy import deploy
-from muxi.formation.owner import ALIVE, SERVING, Owner
+from muxi.formation.owner import ALIVE, SERVING, Owner, shutting_down
 from muxi.formation.restore import restore, unrecorded
 from muxi.formation.view import Counts, PortUsage
 from muxi.process.lifecycle import State
@@ -63,6 +63,12 @@ class Fleet:
             for record in facilities.registry.records.values()
         ]
         return [owner.submit("restore", restore) for owner in owners]
+
+    def interrupt(self) -> None:
+        """Take no more orders, and cancel and undo those under way: their watchers are told."""
+        self._closing = True
+        for owner in self._owners.values():
+            owner.interrupt()
 
     async def shut_down(self) -> None:
         """End all processes, in parallel, each with its own deadline; they stay registered."""
@@ -153,7 +159,7 @@ class Fleet:
     def _admit(self, owner: Owner) -> Owner:
         self._owners[owner.id] = owner
         if owner.record is not None:
-            self._facilities.routes.publish(owner.id, str(owner.status), None)
+            owner.publish()
         self._nursery.start_soon(self._keep, owner)
         return owner
 
@@ -179,12 +185,7 @@ class Fleet:
 
     def _refuse_when_closing(self) -> None:
         if self._closing:
-            raise OperatorError(
-                "The server is shutting down.",
-                code="ShuttingDown",
-                status=503,
-                cure="Try again when it is back.",
-            )
+            raise shutting_down()
 
 
 def _exists(owner: Owner) -> Conflict:

@@ -9,6 +9,7 @@ from muxi.errors import RequestError
 from muxi.formation.disk import disk_work
 from muxi.formation.fields import Fields
 from muxi.formation.identifier import id_problem
+from muxi.formation.policy import ProxyOptions, read_options
 from muxi.formation.yaml_tree import MAX_SIZE, YamlProblem, read_mapping
 from muxi.runtime.program import HealthOptions, Kind
 
@@ -44,6 +45,7 @@ class Manifest:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     health: HealthOptions = field(default_factory=HealthOptions)
     stop_timeout: float | None = None
+    proxy: ProxyOptions = field(default_factory=ProxyOptions)
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -119,6 +121,7 @@ def _read_fields(
         env=fields.variables("env"),
         health=fields.health("health"),
         stop_timeout=fields.duration("stop_timeout"),
+        proxy=read_options(fields),
     )
     _check_kind(manifest, fields, bundle_names, problems)
     return manifest

@@ -36,7 +36,8 @@ async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
     """
     release = await committed_release(owner)
     operation.progress("stopping", "Stopping formation...")
-    await owner.halt()
+    owner.coming_back = True
+    await owner.halt(operation)
     operation.progress("validating", "Validating formation...")
     await _begin(owner)
     await bring_up(owner, operation, release, persistent=True)
@@ -50,7 +51,7 @@ async def stop(owner: Owner, operation: Operation) -> Mapping[str, object]:
     assert owner.record is not None
     owner.record.stopped = True
     owner.save(owner.record)
-    await owner.halt()
+    await owner.halt(operation)
     owner.record.process = None
     owner.record.updated_at = time.time()
     owner.save(owner.record)
@@ -69,7 +70,7 @@ async def delete(owner: Owner, operation: Operation) -> Mapping[str, object]:
     The files go first: a server that dies half-way finds a record without files, and forgets it.
     """
     operation.progress("stopping", "Stopping formation...")
-    await owner.halt()
+    await owner.halt(operation)
     operation.progress("deleting", "Deleting formation...")
     await trio.to_thread.run_sync(owner.facilities.releases(owner.id).remove)
     await trio.to_thread.run_sync(remove_logs, owner.facilities.log_files(owner.id))
@@ -86,7 +87,7 @@ async def delete(owner: Owner, operation: Operation) -> Mapping[str, object]:
 async def shut_down(owner: Owner, operation: Operation) -> Mapping[str, object]:
     """End the process because the server ends; it is started again with the server."""
     operation.progress("stopping", "Stopping formation...")
-    await owner.halt()
+    await owner.halt(operation)
     if owner.record is not None:
         owner.record.process = None
         owner.facilities.registry.put(owner.record)
@@ -108,5 +109,6 @@ async def _begin(owner: Owner) -> None:
     assert owner.record is not None
     owner.record.stopped = False
     owner.record.restart_count = 0
+    owner.coming_back = True
     owner.record.updated_at = time.time()
     owner.save(owner.record)

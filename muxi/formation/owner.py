@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from muxi.errors import Conflict, MuxiError
+from muxi.errors import Conflict, MuxiError, OperatorError
+from muxi.formation.drain import drain, drain_view
 from muxi.formation.operation import Kind, Operation
+from muxi.formation.policy import ProxyOptions, route_policy
 from muxi.formation.view import FormationView, VersionView
 from muxi.process.instance import Instance
 from muxi.process.lifecycle import State
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from muxi.formation.facilities import Facilities
     from muxi.process.spec import ProcessSpec
     from muxi.registry.records import FormationRecord
+    from muxi.registry.traffic import TrafficView
 
 log = structlog.get_logger()
 
@@ -63,14 +66,25 @@ class Owner:
         self.record = record
         self.instance: Instance | None = None
         self._latest: _Order | None = None
+        self._interrupted = False
         self._orders, self._inbox = trio.open_memory_channel[_Order](2)
         self._nursery: trio.Nursery
         self._target: Target | None = None
+        #: What has lost its place in the route and waits for its last requests to end.
+        self._draining: Target | None = None
+        #: Whether the process is to end, so that what it says of itself makes no target of it.
+        self._halting = False
+        #: Whether the order under way will make it serve again, so that requests are held.
+        self.coming_back = False
+        #: The server's defaults until a release's manifest has been read.
+        self.policy = route_policy(ProxyOptions(), facilities.config.proxy)
 
     # What others ask of it, from their own tasks
 
     @property
     def status(self) -> State:
+        if self._draining is not None:
+            return State.STOPPING
         if self.instance is not None:
             return self.instance.state
         stopped = self.record is not None and self.record.stopped
@@ -101,6 +115,13 @@ class Owner:
             self._latest.scope.cancel()
         return self._enqueue(kind, work)
 
+    def interrupt(self) -> None:
+        """Cancel and undo what is under way, because the server ends."""
+        self._interrupted = True
+        if self.operation is not None:
+            assert self._latest is not None
+            self._latest.scope.cancel()
+
     def view(self) -> FormationView | None:
         """Say how it stands; None when there is nothing to be seen of it yet."""
         record, instance = self.record, self.instance
@@ -126,7 +147,13 @@ class Owner:
             next_try_at=instance.next_try_at if instance is not None else None,
             last_exit=instance.last_exit if instance is not None else None,
             operation_id=self.operation.id if self.operation is not None else None,
+            traffic=self._traffic(),
+            drain=drain_view(self._draining) if self._draining is not None else None,
         )
+
+    def _traffic(self) -> TrafficView | None:
+        route = self.facilities.routes.live.get(self.id.encode())
+        return route.traffic.snapshot() if route is not None else None
 
     # The task
 
@@ -151,6 +178,7 @@ class Owner:
     ) -> Instance:
         """Start the process. `persistent`: also a start that never becomes healthy is tried again."""
         assert self.record is not None
+        self._halting = False
         self.instance = Instance(
             spec,
             self.facilities.restart_policy(),
@@ -161,8 +189,18 @@ class Owner:
         await self._nursery.start(partial(self.instance.run, restart_on_failed_start=persistent))
         return self.instance
 
-    async def halt(self) -> None:
-        """End the process, if there is one, as its stop time-out says."""
+    async def halt(self, operation: Operation) -> None:
+        """Let what is under way end, then end the process, if there is one, as its stop time-out says.
+
+        Called again after it was cancelled, it goes on where it was.
+        """
+        self._halting = True
+        self._draining, self._target = self._target or self._draining, None
+        self.publish()
+        if self._draining is not None:
+            budget = self.facilities.config.formations.drain_timeout
+            await drain(self._draining, self.facilities.routes, budget, operation)
+            self._draining = None
         if self.instance is not None:
             await self.instance.stop()
 
@@ -170,7 +208,14 @@ class Owner:
         """Make this the formation's record, in the registry and in the routing table."""
         self.record = record
         self.facilities.registry.put(record)
-        self.facilities.routes.publish(self.id, str(self.status), self._target)
+        self.publish()
+
+    def publish(self) -> None:
+        """Tell the proxy how it stands, if it stands at all."""
+        if self.record is not None:
+            self.facilities.routes.publish(
+                self.id, str(self.status), self._target, self.policy, returning=self._returning()
+            )
 
     def forget(self) -> None:
         """Take the formation out of registry, routing table and port pool."""
@@ -189,10 +234,12 @@ class Owner:
                 f"Formation '{self.id}' can't take an order now.", cure="Try again in a moment."
             ) from None
         self._latest = order
+        self.publish()
         return order.operation
 
     async def _carry_out(self, order: _Order) -> None:
         operation = order.operation
+        self.coming_back = False
         try:
             with order.scope:
                 operation.succeed(await order.work(self, operation))
@@ -206,13 +253,25 @@ class Owner:
             operation.fail(error)
         finally:
             if not operation.ended:
-                operation.fail(_cancelled(operation))
+                operation.fail(shutting_down() if self._interrupted else _cancelled(operation))
+            self.coming_back = False
+            self.publish()
+
+    def _returning(self) -> bool:
+        """Whether it will serve again soon without anybody's doing, so that requests may wait for that."""
+        if self.coming_back:
+            return True
+        if self.instance is None:
+            return self.status is State.STARTING and self.operation is not None
+        if self.status is State.CRASHED:
+            return self.instance.next_try_at is not None
+        return self.status in {State.STARTING, State.RESTARTING}
 
     def _instance_changed(self, instance: Instance) -> None:
         """Write down, and tell the proxy, what the instance says of itself."""
         if instance is not self.instance or self.record is None:
             return
-        serving = instance.state in SERVING
+        serving = instance.state in SERVING and not self._halting
         if serving and self._target is None:
             self._target = Target(self.facilities.config.formations.bind_host, self.record.port)
         elif not serving:
@@ -229,6 +288,15 @@ def _conflict(operation: Operation) -> Conflict:
         code="OperationInProgress",
         cure="Wait until it has ended, then try again.",
         details={"operation_id": operation.id, "stage": operation.stage, "kind": operation.kind},
+    )
+
+
+def shutting_down() -> OperatorError:
+    return OperatorError(
+        "The server is shutting down.",
+        code="ShuttingDown",
+        status=503,
+        cure="Try again when it is back.",
     )
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from muxi.process.spec import ExitReport
+    from muxi.registry.traffic import TrafficView
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,24 @@ class VersionView:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainView:
+    """How far a drain is: the requests under way, streams and tunnels among them, and whole seconds."""
+
+    in_flight: int
+    streams: int
+    tunnels: int
+    seconds_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class FormationView:
     """One formation as it stands now.
 
     Times are Unix seconds. `uptime` is whole seconds since the process was started, 0 unless it
     runs. `healthy` is None while that is not known yet. `reason` says in words why it is in this
-    state when that is not plain; `next_try_at` is when a crashed one will be started again.
+    state when that is not plain; `next_try_at` is when a crashed one will be started again; `drain`
+    is None unless requests are being waited for before its process is ended. `traffic` is what has
+    been counted of its requests since the server's start.
     """
 
     id: str
@@ -46,6 +59,8 @@ class FormationView:
     next_try_at: float | None = None
     last_exit: ExitReport | None = None
     operation_id: str | None = None
+    drain: DrainView | None = None
+    traffic: TrafficView | None = None
 
 
 @dataclass(frozen=True, slots=True)

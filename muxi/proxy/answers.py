@@ -16,9 +16,11 @@ CODES: Final = {
     408: "REQUEST_TIMEOUT",
     413: "CONTENT_TOO_LARGE",
     414: "URI_TOO_LONG",
+    429: "TOO_MANY_REQUESTS",
     431: "HEADERS_TOO_LARGE",
     501: "NOT_IMPLEMENTED",
     502: "BAD_GATEWAY",
+    504: "GATEWAY_TIMEOUT",
     505: "HTTP_VERSION_NOT_SUPPORTED",
 }
 #: Seconds until a client should try again when a formation is not running.
@@ -46,7 +48,9 @@ class Answer:
         }
         return json.dumps(content).encode()
 
-    def render(self, date: bytes, *, keep_alive: bool, with_body: bool = True) -> bytes:
+    def render(
+        self, date: bytes, *, keep_alive: bool, with_body: bool = True, request_id: bytes | None = None
+    ) -> bytes:
         """Give the whole response; without its body for HEAD."""
         body = self.body()
         head = [
@@ -59,6 +63,8 @@ class Answer:
         ]
         if self.retry_after is not None:
             head.append(f"Retry-After: {self.retry_after}")
+        if request_id is not None:
+            head.append(f"X-Request-ID: {request_id.decode('ascii')}")
         return "\r\n".join(head).encode() + b"\r\n\r\n" + (body if with_body else b"")
 
 
@@ -79,9 +85,6 @@ def no_response(*, draft: bool) -> Answer:
     """502: it can't be reached, or did not answer properly."""
     noun = "Draft formation" if draft else "Formation"
     return Answer(502, f"{noun} did not respond")
-
-
-NO_UPGRADE: Final = Answer(501, "WebSockets and other upgrades are not supported yet")
 
 
 def pong(date: bytes, *, keep_alive: bool) -> bytes:

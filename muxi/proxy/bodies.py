@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from muxi.proxy.chunked import ChunkError, ChunkScanner
+from muxi.proxy.chunked import ChunkError, ChunkScanner, TooMuchError
 from muxi.proxy.heads import CHUNKED, UNTIL_CLOSE
 
 
 class BodyError(Exception):
     """The body is malformed, or ended before its time."""
+
+
+class BodyTooLargeError(BodyError):
+    """The body is larger than it may be."""
 
 
 class Body(Protocol):
@@ -59,14 +63,16 @@ class ChunkedBody:
 
     __slots__ = ("_scanner", "done", "surplus")
 
-    def __init__(self, *, unwrap: bool = False) -> None:
-        self._scanner = ChunkScanner(collect=unwrap)
+    def __init__(self, *, unwrap: bool = False, padded: bool = True, most: int = 0) -> None:
+        self._scanner = ChunkScanner(collect=unwrap, padded=padded, most=most)
         self.done = False
         self.surplus = b""
 
     def take(self, data: bytes) -> bytes:
         try:
             size = self._scanner.feed(data)
+        except TooMuchError as error:
+            raise BodyTooLargeError(str(error)) from error
         except ChunkError as error:
             raise BodyError(str(error)) from error
         self.done = self._scanner.done
@@ -81,6 +87,11 @@ class ChunkedBody:
 
     def finish(self) -> bytes:
         raise BodyError("the body ended within its chunks")
+
+    @property
+    def trailers(self) -> list[bytes]:
+        """The trailer fields, where the body is unwrapped and done."""
+        return self._scanner.trailers or []
 
 
 class UntilCloseBody:
@@ -101,9 +112,9 @@ class UntilCloseBody:
         return b"0\r\n\r\n" if self._wrap else b""
 
 
-def request_body(length: int) -> Body:
-    """Follow the body of a request: a length or CHUNKED."""
-    return ChunkedBody() if length == CHUNKED else CountedBody(length)
+def request_body(length: int, most: int = 0) -> Body:
+    """Follow the body of a request: a length or CHUNKED, then of at most `most` bytes if that is not 0."""
+    return ChunkedBody(padded=False, most=most) if length == CHUNKED else CountedBody(length)
 
 
 def response_body(length: int, *, http11: bool) -> Body:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from muxi.proxy.fields import REQUEST_FIELDS as FIELDS
-from muxi.proxy.fields import classify
+from muxi.proxy.fields import is_name
 
 MAX_SIZE_LINE: Final = 4096
 MAX_TRAILERS: Final = 16 << 10
 
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+#: Some servers pad the sizes of their chunks with spaces (RFC 9112 7.1 does not allow it).
+_PADDED: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 #: Trailers that a recipient which merges them might act on (RFC 9110 6.5.1).
 _FORBIDDEN: Final = frozenset({b"content-length", b"transfer-encoding", b"host", b"connection", b"upgrade"})
@@ -28,14 +29,38 @@ class ChunkError(Exception):
     """Not a well-formed chunked body."""
 
 
+class TooMuchError(ChunkError):
+    """A body that is larger than it may be."""
+
+
 class ChunkScanner:
-    """Follows one chunked body. With `collect`, `payload` gathers the data of the chunks."""
+    """Follows one chunked body.
 
-    __slots__ = ("_left", "_line", "_state", "_trailers", "done", "payload")
+    With `collect`, `payload` gathers the data of the chunks, `trailers` the lines after them.
+    `padded` says whether space after a chunk's size is let pass, `most` how many bytes of data
+    there may be; 0: any number.
+    """
 
-    def __init__(self, *, collect: bool = False) -> None:
+    __slots__ = (
+        "_left",
+        "_line",
+        "_most",
+        "_size",
+        "_state",
+        "_total",
+        "_trailers",
+        "done",
+        "payload",
+        "trailers",
+    )
+
+    def __init__(self, *, collect: bool = False, padded: bool = True, most: int = 0) -> None:
+        self._most = most
+        self._total = 0
         self.done = False
+        self._size = _PADDED if padded else _SIZE
         self.payload: list[bytes] | None = [] if collect else None
+        self.trailers: list[bytes] | None = [] if collect else None
         self._state = _SIZE_LINE
         self._left = 0
         self._line = b""
@@ -83,10 +108,13 @@ class ChunkScanner:
                 raise ChunkError("a chunk is longer than its size")
             self._state = _SIZE_LINE
         elif self._state == _SIZE_LINE:
-            match = _SIZE.fullmatch(line)
+            match = self._size.fullmatch(line)
             if match is None:
                 raise ChunkError("a chunk's size is malformed")
             self._left = int(match[1], 16)
+            self._total += self._left
+            if self._most and self._total > self._most:
+                raise TooMuchError("the body is too large")
             self._state = _DATA if self._left else _TRAILER
         elif line:
             self._take_trailer(line)
@@ -96,7 +124,9 @@ class ChunkScanner:
     def _take_trailer(self, line: bytes) -> None:
         self._trailers += len(line) + 2
         name, colon, value = line.partition(b":")
-        if not colon or classify(name, FIELDS) is None or _VALUE.fullmatch(value) is None:
+        if not colon or not is_name(name) or _VALUE.fullmatch(value) is None:
             raise ChunkError("a trailer field is malformed")
         if name.lower() in _FORBIDDEN or self._trailers > MAX_TRAILERS:
             raise ChunkError("a trailer field is not allowed, or there are too many")
+        if self.trailers is not None:
+            self.trailers.append(line)

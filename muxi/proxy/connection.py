@@ -17,16 +17,21 @@ import trio
 from muxi.proxy import answers
 from muxi.proxy.answers import Answer
 from muxi.proxy.bodies import BodyError, request_body
+from muxi.proxy.disconnect import goes_on
 from muxi.proxy.forward import forward
-from muxi.proxy.heads import CHUNKED, HeadError, RequestHead
+from muxi.proxy.heads import CHUNKED, NOT_HTTP, HeadError, RequestHead
 from muxi.proxy.http1 import parse_request_head
+from muxi.proxy.introduction import introduce
 from muxi.proxy.paths import find_place
+from muxi.proxy.trust import peer_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from muxi.proxy.context import Context
+    from muxi.proxy.tunnel import Tunnel
     from muxi.proxy.upstream import Upstream
+    from muxi.registry.routes import Route, Target
 
 log = structlog.get_logger()
 
@@ -40,6 +45,9 @@ H2_PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 class Connection:
     """A client's socket, the bytes read ahead from it, and the deadlines of its present waits."""
 
+    #: Whether this is a client's own connection, and not a part of one.
+    outside = True
+
     __slots__ = (
         "_on_hangup",
         "buffer",
@@ -48,12 +56,19 @@ class Connection:
         "forwarding",
         "gone",
         "idle",
+        "on_drain",
         "peer",
         "read_deadline",
+        "resets",
+        "response_deadline",
+        "route",
+        "scheme",
         "scope",
         "sock",
         "status",
+        "target",
         "trusted",
+        "tunnel",
         "upload_deadline",
         "upstream",
         "write_deadline",
@@ -63,8 +78,10 @@ class Connection:
         self.context = context
         self.sock = sock
         self.fd = sock.fileno()
-        self.peer = peer.removeprefix("::ffff:") if "." in peer else peer.partition("%")[0]
+        self.peer = peer_address(peer)
         self.trusted = context.trusts(self.peer)
+        #: As the client asked: `https` if it came over TLS.
+        self.scheme = b"http"
         #: The forwarding fields that are the same for every request of an untrusted peer.
         self.forwarding = b""
         self.buffer = b""
@@ -72,12 +89,24 @@ class Connection:
         self.read_deadline = NEVER
         self.write_deadline = NEVER
         self.upload_deadline = NEVER
+        self.response_deadline = NEVER
         self.idle = True
         self.gone = False
+        #: Whether the response was cut short, so that the close is to be a reset.
+        self.resets = False
         #: Of the response that has begun to go out; 0 while none has.
         self.status = 0
         self.upstream: Upstream | None = None
+        #: Of the present request, from the time on when there is one.
+        self.route: Route
+        #: What the present request is under way to.
+        self.target: Target | None = None
+        self.tunnel: Tunnel | None = None
+        #: What ends the present wait when the listener closes down, where that is right.
+        self.on_drain: Callable[[], None] | None = None
         self._on_hangup: Callable[[], None] | None = None
+        if self.outside:
+            context.doorman.enter(self.peer)
         context.connections.add(self)
         context.tally.connections += 1
 
@@ -85,9 +114,10 @@ class Connection:
         """Serve the connection to its end; whatever happens in it ends here."""
         try:
             self.sock.setblocking(False)
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.context.hangups.watch(self.fd, self)
+            self.watch()
             with self.scope:
+                if self.outside and self.trusted and not await self._introduced():
+                    return
                 await self._serve()
         except OSError:
             pass  # The client has left; there is nobody to tell.
@@ -97,10 +127,32 @@ class Connection:
         finally:
             self._close()
 
+    def watch(self) -> None:
+        """Begin to watch for the client's leaving."""
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.context.hangups.watch(self.fd, self)
+
+    async def _introduced(self) -> bool:
+        return not self.context.proxy_protocol or await introduce(self)
+
+    def stand_for(self, peer: str) -> bool:
+        """Take another address for the peer's, as a load balancer says; False if it may not come in."""
+        context = self.context
+        context.doorman.leave(self.peer)
+        self.peer, self.trusted, self.forwarding = peer, context.trusts(peer), b""
+        crowded = context.doorman.crowding(peer)
+        context.doorman.enter(peer)
+        if crowded is not None:
+            context.tally.refused_connections += 1
+            self._try_send(crowded)
+        return crowded is None
+
     def _close(self) -> None:
         self.drop_upstream()
         self.context.hangups.unwatch(self.fd)
         self.sock.close()
+        if self.outside:
+            self.context.doorman.leave(self.peer)
         self.context.connections.discard(self)
         if not self.context.connections:
             self.context.emptied.set()
@@ -109,10 +161,11 @@ class Connection:
         try:
             while await self._serve_one() and not self.context.draining:
                 self.idle = True
-            if self.buffer and not self.context.draining:
+            if self._would_reset() and not self.context.draining:
                 await self.linger()
         except HeadError as error:
-            await self.refuse(Answer(error.status, f"Bad request: {error.reason}"))
+            if error.status != NOT_HTTP:
+                await self.refuse(Answer(error.status, f"Bad request: {error.reason}"))
 
     async def _serve_one(self) -> bool:
         head = await self._read_head()
@@ -147,7 +200,7 @@ class Connection:
                 if data.startswith(H2_PREFACE):
                     self.buffer = data
                     break
-                head = parse_request_head(data)
+                head = parse_request_head(data, limits.max_head)
                 if head is not None:
                     self.buffer = data[head.size :]
                     self.read_deadline = NEVER
@@ -208,7 +261,8 @@ class Connection:
         keep = head is not None and head.keep_alive and self._skip_body(head) and not self.context.draining
         with_body = head is None or head.method != b"HEAD"
         self.status = answer.status
-        await self.send(answer.render(self.context.clock.date, keep_alive=keep, with_body=with_body))
+        date, request_id = self.context.clock.date, head.request_id if head is not None else None
+        await self.send(answer.render(date, keep_alive=keep, with_body=with_body, request_id=request_id))
         if not keep:
             await self.linger()
         return keep
@@ -226,6 +280,15 @@ class Connection:
         self.buffer = self.buffer[head.length :]
         return True
 
+    def _would_reset(self) -> bool:
+        """Tell whether more has come from the client, which a close would answer by a reset."""
+        if self.buffer or self.resets:
+            return not self.resets
+        try:
+            return bool(self.sock.recv(HEAD_READ))
+        except OSError:
+            return False
+
     async def linger(self) -> None:
         """Let the client read its answer: closing with unread bytes would reset the connection."""
         try:
@@ -234,7 +297,10 @@ class Connection:
             left = self.context.limits.linger_bytes
             while left > 0:
                 await trio.lowlevel.wait_readable(self.fd)
-                data = self.sock.recv(BODY_READ)
+                try:
+                    data = self.sock.recv(BODY_READ)
+                except BlockingIOError:
+                    continue  # Part of a TLS record.
                 if not data:
                     return
                 left -= len(data)
@@ -253,15 +319,57 @@ class Connection:
         if self._on_hangup is not None:
             self._on_hangup()
 
+    def allow_silence(self, seconds: float) -> None:
+        """Give the formation so long for its next byte; 0: for ever. A client that left has its own limit."""
+        if not self.gone:
+            self.response_deadline = self.context.clock.now + seconds if seconds else NEVER
+
+    def carry_on(self) -> None:
+        """Go on without the client, which has left or takes nothing; see `disconnect`."""
+        self.gone = True
+        self.response_deadline = self.context.clock.now + self.route.policy.continue_timeout
+
     def is_late(self, now: float) -> bool:
         """Tell whether one of the present waits should have ended by now."""
-        return self.read_deadline < now or self.write_deadline < now or self.upload_deadline < now
+        return (
+            self.read_deadline < now
+            or self.write_deadline < now
+            or self.upload_deadline < now
+            or self.response_deadline < now
+        )
 
     def expire(self) -> None:
-        """End the connection: a deadline has passed. A client slow with its head is told so."""
-        if not self.idle and not self.status and self.read_deadline < NEVER:
-            self._try_send(Answer(408, "The request did not arrive in time"))
-        self.abort()
+        """End the connection, or what of it has its own good end: a deadline has passed.
+
+        Who waits for an answer still, or was slow with a head, is told so.
+        """
+        now = self.context.clock.now
+        if self.tunnel is not None and self.tunnel.end():
+            return
+        if self.write_deadline < now and self.target is not None and goes_on(self.route):
+            self.shut()  # Its writer learns that the client has left.
+        elif self.response_deadline < now:
+            self.cut_short(Answer(504, "The formation did not answer in time"))
+        else:
+            if not self.idle and not self.status and self.read_deadline < NEVER:
+                self._try_send(Answer(408, "The request did not arrive in time"))
+            self.abort()
+
+    def end_request(self, answer: Answer) -> None:
+        """End the present request since its formation ends: a tunnel in good order, others at once."""
+        if self.tunnel is None:
+            self.cut_short(answer)
+        else:
+            self.tunnel.end()
+
+    def cut_short(self, answer: Answer) -> None:
+        """End the present request: with an answer, or, if one has begun, so that it can't pass for whole."""
+        if self.status:
+            self.reset_on_close()
+            self.scope.cancel()
+        else:
+            self._try_send(answer)
+            self.abort()
 
     def _try_send(self, answer: Answer) -> None:
         try:
@@ -272,6 +380,10 @@ class Connection:
     def abort(self) -> None:
         """Cancel the task and shut the socket, which also ends waits that are shielded."""
         self.scope.cancel()
+        self.shut()
+
+    def shut(self) -> None:
+        """Shut both directions, which wakes whoever waits for the client."""
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -279,10 +391,12 @@ class Connection:
 
     def reset_on_close(self) -> None:
         """Make the close a reset, so that a body cut short can't pass for a whole one."""
-        self.buffer = b""
+        self.resets = True
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def close_if_idle(self) -> None:
-        """End the connection if it is between two requests."""
+        """End the connection if it is between two requests, or waits for what need not come."""
         if self.idle:
             self.abort()
+        elif self.on_drain is not None:
+            self.on_drain()

@@ -31,7 +31,7 @@ class Clock:
 
 
 async def sweep(context: Context) -> None:
-    """End connections that are past a deadline, and upstream connections idle for too long; for ever."""
+    """End what is past a deadline or idle for too long, and comment quiet event streams; for ever."""
     while True:
         context.clock.tick()
         now = context.clock.now
@@ -39,5 +39,7 @@ async def sweep(context: Context) -> None:
             if connection.is_late(now):
                 context.tally.expired += 1
                 connection.expire()
+        for stream in tuple(context.commented):
+            stream.comment_if_quiet(now)
         context.upstreams.sweep()
         await trio.sleep(context.limits.sweep_interval)

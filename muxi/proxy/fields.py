@@ -1,7 +1,8 @@
 """Which header fields are ours to act on, and which are the formation's.
 
-A table of the usual spellings spares the hot path a `lower()` and a character check for each
-field; any other spelling is checked and folded once, by `classify`.
+A block of field lines is checked by one regular expression and searched for the fields of a table
+by another; both run in C over the whole block. So a field that is none of ours costs nothing of
+its own, whatever its name and spelling.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import re
 from typing import Final
 
 #: What to do with a field.
-KEEP: Final = 0
 DROP: Final = 1
 HOST: Final = 2
 CONNECTION: Final = 3
@@ -22,85 +22,109 @@ FORWARDED_FOR: Final = 8
 FORWARDED_HOST: Final = 9
 FORWARDED_PROTO: Final = 10
 REQUEST_ID: Final = 11
+FORWARDED: Final = 12
+FORWARDED_PORT: Final = 13
+TRACE_PARENT: Final = 14
+TRACE_STATE: Final = 15
+SDK: Final = 16
+#: Of responses: what passes, and is noted on the way.
+LOCATION: Final = 17
+ALLOW_ORIGIN: Final = 18
 
 #: Hop-by-hop fields (RFC 9110 7.6.1), and what only we may tell a formation.
 _SPECIAL: Final = {
     b"connection": CONNECTION,
     b"content-length": CONTENT_LENGTH,
     b"expect": EXPECT,
-    b"forwarded": DROP,
+    b"forwarded": FORWARDED,
     b"host": HOST,
     b"http2-settings": DROP,
     b"keep-alive": DROP,
     b"proxy-authorization": DROP,
     b"proxy-connection": DROP,
     b"te": DROP,
+    b"traceparent": TRACE_PARENT,
+    b"tracestate": TRACE_STATE,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"upgrade": UPGRADE,
     b"x-forwarded-for": FORWARDED_FOR,
     b"x-forwarded-host": FORWARDED_HOST,
-    b"x-forwarded-port": DROP,
+    b"x-forwarded-port": FORWARDED_PORT,
     b"x-forwarded-prefix": DROP,
     b"x-forwarded-proto": FORWARDED_PROTO,
     b"x-forwarded-scheme": DROP,
     b"x-forwarded-server": DROP,
     b"x-forwarded-ssl": DROP,
+    b"x-muxi-sdk": SDK,
     b"x-muxi-server": DROP,
     b"x-real-ip": DROP,
     b"x-request-id": REQUEST_ID,
 }
 
-#: Usual fields that pass; a matter of speed only.
-_USUAL: Final = (
-    b"accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-origin "
-    b"access-control-request-headers access-control-request-method age allow authorization baggage "
-    b"cache-control content-disposition content-encoding content-language content-type cookie date dnt etag "
-    b"expires if-match if-modified-since if-none-match if-range if-unmodified-since last-event-id "
-    b"last-modified "
-    b"link location max-forwards mcp-protocol-version mcp-session-id origin pragma priority range referer "
-    b"retry-after sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site "
-    b"sec-fetch-user server set-cookie strict-transport-security traceparent tracestate trailer "
-    b"upgrade-insecure-requests user-agent vary via www-authenticate x-accel-buffering x-api-key "
-    b"x-content-type-options x-frame-options x-muxi-admin-key x-muxi-client x-muxi-client-key "
-    b"x-muxi-idempotency-key x-muxi-sdk x-muxi-user-id x-requested-with"
-).split()
+#: A field to act on: its kind, its line, its value without the space around it.
+Special = tuple[int, bytes, bytes]
 
-_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
+_NAME: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+#: What may stand in a value: HTAB, visible ASCII, space, obs-text (RFC 9110 5.5).
+_TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]"
+#: Lines, each with the CR LF before it: a name, a colon right behind it, a value (RFC 9112 5). The
+#: repetitions are possessive, so that no head, however odd, takes more than one pass.
+LINES: Final = rb"((?:\r\n" + _NAME + rb"{1,256}+:" + _TEXT + rb"*+)*+)"
+_TOKEN: Final = re.compile(_NAME + rb"{1,256}")
 
 
-def _with_spellings(special: dict[bytes, int]) -> dict[bytes, int]:
-    table = dict.fromkeys(_USUAL, KEEP) | special
-    return table | {name.title(): kind for name, kind in table.items()}
+class FieldTable:
+    """The fields to act on, by their names in lower case.
+
+    With `imitations`, fields are dropped whose names are one of these but for underscores:
+    CGI-style servers can't tell `X_Forwarded_For` from `X-Forwarded-For`.
+    """
+
+    def __init__(self, kinds: dict[bytes, int], *, imitations: bool) -> None:
+        self._kinds = dict(kinds)
+        names = b"|".join(sorted(map(re.escape, kinds)))
+        if imitations:
+            names = names.replace(rb"\-", b"[-_]")
+            self._kinds |= {name.replace(b"-", b"_"): DROP for name in kinds if b"-" in name}
+        self._search = re.compile(rb"\r\n(" + names + rb"):[^\r]*+")
+
+    def sort(self, block: bytes) -> tuple[list[bytes], list[Special]]:
+        """Sort lines (that `LINES` has matched) into those that pass and those to act on."""
+        special: list[Special] = []
+        kept, done = b"", 0
+        for match in self._search.finditer(block.lower()):
+            start, end = match.span()
+            kept += block[done:start]
+            done = end
+            kind = self._kinds.get(match[1], DROP)
+            if kind != DROP:
+                special.append((kind, block[start + 2 : end], block[match.end(1) + 1 : end].strip(b" \t")))
+        kept += block[done:]
+        return kept[2:].split(b"\r\n") if kept else [], special
 
 
-REQUEST_FIELDS: Final = _with_spellings(_SPECIAL)
-RESPONSE_FIELDS: Final = _with_spellings(
+REQUEST_FIELDS: Final = FieldTable(_SPECIAL, imitations=True)
+RESPONSE_FIELDS: Final = FieldTable(
     {
+        b"access-control-allow-origin": ALLOW_ORIGIN,
         b"connection": CONNECTION,
         b"content-length": CONTENT_LENGTH,
+        b"content-location": LOCATION,
         b"keep-alive": DROP,
+        b"location": LOCATION,
         b"proxy-connection": DROP,
         b"te": DROP,
         b"transfer-encoding": TRANSFER_ENCODING,
-        b"upgrade": DROP,
-    }
+        b"upgrade": UPGRADE,
+        b"x-request-id": REQUEST_ID,
+    },
+    imitations=False,
 )
 
 
-def classify(name: bytes, table: dict[bytes, int]) -> int | None:
-    """Tell what to do with a field of this name; None if it is no name at all (RFC 9110 5.1).
-
-    A request's name with underscores that many frameworks would take for one of ours is dropped:
-    CGI-style servers can't tell `X_Forwarded_For` from `X-Forwarded-For`.
-    """
-    if _TOKEN.fullmatch(name) is None:
-        return None
-    lower = name.lower()
-    kind = table.get(lower)
-    if kind is not None:
-        return kind
-    imitated = table is REQUEST_FIELDS and lower.replace(b"_", b"-") in _SPECIAL
-    return DROP if imitated else KEEP
+def is_name(name: bytes) -> bool:
+    """Tell whether this can be a field's name (RFC 9110 5.1)."""
+    return _TOKEN.fullmatch(name) is not None
 
 
 def tokens(value: bytes) -> set[bytes]:

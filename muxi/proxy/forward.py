@@ -1,4 +1,4 @@
-"""A request's way to its formation and the response's way back: the hot path.
+"""A request's way to its formation: the first half of the hot path; `respond` is the way back.
 
 Straight-line code: try the socket, and wait only if it would block. What can fail is told apart
 by whose fault it is: OSError is the client's socket, UpstreamError and BodyError are the
@@ -8,92 +8,142 @@ client's connection is reset, for a cut response must not look like a whole one.
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 
-from muxi.proxy import answers
-from muxi.proxy.bodies import Body, BodyError, request_body, response_body
+from muxi.proxy import admission, answers
+from muxi.proxy.bodies import Body, BodyError, request_body
 from muxi.proxy.context import Served
-from muxi.proxy.headers import (
-    extended_fields,
-    forwarding_fields,
-    interim_head,
-    request_head,
-    response_head,
-    usable_request_id,
-)
-from muxi.proxy.heads import UNTIL_CLOSE, HeadError, RequestHead, ResponseHead
-from muxi.proxy.http1 import parse_response_head
+from muxi.proxy.gate import hold, refusal
+from muxi.proxy.headers import forwarding_fields, request_head, usable_request_id
+from muxi.proxy.heads import HeadError, RequestHead
+from muxi.proxy.respond import read_first, respond
+from muxi.proxy.trace import new_parent
+from muxi.proxy.trust import asker, extended_fields
+from muxi.proxy.tunnel import prepare
 from muxi.proxy.upload import Upload, UploadError
-from muxi.proxy.upstream import TargetPool, Upstream, UpstreamError
+from muxi.proxy.upstream import TargetPool, Unreachable, Upstream, UpstreamError
 
 if TYPE_CHECKING:
     from muxi.proxy.connection import Connection
+    from muxi.proxy.context import Context
     from muxi.proxy.paths import Place
-    from muxi.registry.routes import Target
+    from muxi.registry.routes import Route, Target
 
 log = structlog.get_logger()
 
-HEAD_READ: Final = 16 << 10
-BODY_READ: Final = 256 << 10
-#: Bytes after which one transfer lets other tasks run.
-TURN: Final = 1 << 20
+NEVER: Final = float("inf")
 #: Methods that may be sent again when a kept connection turns out dead (RFC 9110 9.2.2).
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 
 
 async def forward(client: Connection, head: RequestHead, place: Place) -> bool:
     """Serve a request that is the proxy's; tell whether the client's connection can go on."""
-    context = client.context
-    hook = context.on_request
-    if hook is None:
-        return await _serve(client, head, place, usable_request_id(head) or context.new_request_id())
-    started = trio.current_time()
-    request_id = usable_request_id(head) or context.new_request_id()
-    try:
-        return await _serve(client, head, place, request_id)
-    finally:
-        seconds = trio.current_time() - started
-        hook(Served(place.name, head.method, head.target, client.status, seconds, client.peer, request_id))
-
-
-async def _serve(client: Connection, head: RequestHead, place: Place, request_id: bytes) -> bool:
-    route = place.route
+    context, route = client.context, place.route
+    request_id = head.request_id = _identify(head, context)
+    head.begun = perf_counter()
     if route is None:
-        return await client.refuse(answers.unknown(place.name, draft=place.draft), head)
+        keep = await client.refuse(answers.unknown(place.name, draft=place.draft), head)
+        if context.on_request is not None:
+            _report(client, head, place)
+        return keep
+    traffic, tally = route.traffic, context.tally
+    traffic.in_flight += 1
+    tally.in_flight += 1
+    try:
+        if route.limited or context.limits.max_concurrent:
+            answer = admission.refusal(context, route, head)
+            if answer is not None:
+                return await client.refuse(answer, head)
+        return await _serve(client, head, place, route, request_id)
+    finally:
+        traffic.in_flight -= 1
+        tally.in_flight -= 1
+        traffic.statuses[client.status // 100] += 1
+        if client.gone and client.status != 101:  # A tunnel's FIN is no leaving.
+            traffic.cancelled += 1
+        if context.on_request is not None:
+            _report(client, head, place)
+
+
+def _identify(head: RequestHead, context: Context) -> bytes:
+    """Give the request's id, the client's own or a new one; begin a trace if the client has not."""
+    given = usable_request_id(head) if head.request_id is not None else None
+    if head.traced:
+        if head.trace_state is not None:
+            head.fields += head.trace_state
+        return given or context.new_request_id()
+    unique = context.new_request_id()
+    head.fields.append(new_parent(unique))
+    return given or unique
+
+
+def _report(client: Connection, head: RequestHead, place: Place) -> None:
+    hook, seconds = client.context.on_request, perf_counter() - head.begun
+    assert hook is not None
+    request_id = head.request_id or b""
+    peer = asker(client, head)
+    hook(Served(place.name, head.method, head.target, client.status, seconds, peer, request_id))
+
+
+async def _serve(
+    client: Connection, head: RequestHead, place: Place, route: Route, request_id: bytes
+) -> bool:
     target = route.target
     if target is None:
-        return await client.refuse(answers.unavailable(place.name, route.state, draft=place.draft), head)
-    if head.upgrade == b"websocket":
-        return await client.refuse(answers.NO_UPGRADE, head)
-    try:
-        keep = await _counted(client, head, place, target, request_id)
-    except UploadError as error:
-        client.drop_upstream()
-        return await client.refuse(answers.Answer(400, f"Bad request: {error}"), head)
-    except (UpstreamError, BodyError, HeadError) as error:
-        return await _failed(client, head, place, error)
-    if not keep and head.length:
-        await client.linger()
-    return keep
+        target = await hold(client, route)
+    client.route = route
+    if head.upgrade is not None:
+        await prepare(client, head)
+    buffer, length = client.buffer, head.length
+    while target is not None:
+        try:
+            keep = await _counted(client, head, place, target, request_id)
+        except Unreachable as error:
+            route.traffic.connect_errors += 1
+            # Nothing has been sent: it can go to the process that comes next, as if it had been held.
+            client.buffer, head.length = buffer, length
+            target = await hold(client, route, target)
+            if target is None and route.target is not None:
+                return await _failed(client, head, place, error)
+            continue
+        except UploadError as error:
+            client.drop_upstream()
+            return await client.refuse(answers.Answer(error.status, f"Bad request: {error}"), head)
+        except (UpstreamError, BodyError, HeadError) as error:
+            return await _failed(client, head, place, error)
+        if not keep and head.length:
+            await client.linger()
+        return keep
+    return await client.refuse(refusal(place, route), head)
 
 
 async def _counted(
     client: Connection, head: RequestHead, place: Place, target: Target, request_id: bytes
 ) -> bool:
+    policy = client.route.policy
     target.in_flight += 1
-    client.on_hangup(client.scope.cancel)
+    client.target = target
+    client.on_hangup(client.scope.cancel if policy.on_disconnect == "cancel" else client.carry_on)
+    if policy.response_idle_timeout and not head.length:
+        client.allow_silence(policy.response_idle_timeout)
     try:
         return await _exchange(client, head, place, target, request_id)
     finally:
         target.in_flight -= 1
+        if target.drain_deadline is not None:
+            target.emptied()
+        client.target = None
+        client.response_deadline = NEVER
         client.on_hangup(None)
 
 
 async def _failed(client: Connection, head: RequestHead, place: Place, error: Exception) -> bool:
     client.context.tally.upstream_failures += 1
+    client.route.traffic.upstream_failures += 1
     client.drop_upstream()
     log.warning("upstream_failed", formation_id=place.name, reason=str(error), answered=client.status)
     if client.status:
@@ -107,18 +157,26 @@ async def _exchange(
 ) -> bool:
     pool = client.context.upstreams.of(target)
     if client.trusted:
-        ours = extended_fields(head, client.peer, client.context.version)
+        context = client.context
+        head.host = head.forwarded_host or head.host
+        ours = extended_fields(head, client.peer, context.version, context.trusts, client.scheme)
     else:
-        ours = client.forwarding = client.forwarding or forwarding_fields(client.peer, client.context.version)
+        ours = client.forwarding = client.forwarding or forwarding_fields(
+            client.peer, client.context.version, client.scheme
+        )
     request = request_head(head, place.target, pool.authority, ours, request_id)
     if head.length:
-        body = request_body(head.length)
+        body = request_body(head.length, client.route.policy.max_body)
         request += _first_part(client, body)
         if not body.done:
             return await _exchange_uploading(client, head, pool, request, body)
         head.length = 0
-    data = await _ask(client, pool, request, repeatable=head.method in IDEMPOTENT)
-    return await _answer(client, head, pool, data, None)
+    if head.upgrade is None:
+        data = await _ask(client, pool, request, repeatable=head.method in IDEMPOTENT)
+    else:
+        data = await _ask_anew(client, pool, request)
+    request = b""  # A stream may go on for hours; it needs no more of this.
+    return await respond(client, head, pool, data, None)
 
 
 def _first_part(client: Connection, body: Body) -> bytes:
@@ -128,8 +186,9 @@ def _first_part(client: Connection, body: Body) -> bytes:
     try:
         part = body.take(client.buffer)
     except BodyError as error:
-        raise UploadError(str(error)) from error
+        raise UploadError(error) from error
     client.buffer = body.surplus
+    client.route.traffic.bytes_in += len(part)
     return part
 
 
@@ -139,7 +198,7 @@ async def _ask(client: Connection, pool: TargetPool, request: bytes, *, repeatab
     A kept connection may be closed by the formation just as we use it. Only then, and only if
     doing it twice does no harm or nothing had been sent, the request is sent again on a new one.
     """
-    upstream = client.upstream = pool.take()
+    upstream = client.upstream = pool.take(repeatable=repeatable)
     if upstream is not None:
         try:
             return await _first_bytes(upstream, request)
@@ -148,6 +207,17 @@ async def _ask(client: Connection, pool: TargetPool, request: bytes, *, repeatab
             if upstream.sent and not repeatable:
                 raise
             client.context.tally.retries += 1
+            client.route.traffic.retries += 1
+    try:
+        return await _ask_anew(client, pool, request)
+    except Unreachable as error:
+        if upstream is not None and upstream.sent:
+            # It may be what the process died of; it gets no third one.
+            raise UpstreamError(str(error)) from error
+        raise
+
+
+async def _ask_anew(client: Connection, pool: TargetPool, request: bytes) -> bytes:
     upstream = client.upstream = await pool.connect()
     return await _first_bytes(upstream, request)
 
@@ -155,10 +225,7 @@ async def _ask(client: Connection, pool: TargetPool, request: bytes, *, repeatab
 async def _first_bytes(upstream: Upstream, request: bytes) -> bytes:
     await upstream.send(request)
     await trio.lowlevel.wait_readable(upstream.fd)
-    data = await upstream.read(HEAD_READ)
-    if not data:
-        raise UpstreamError("closed without a response")
-    return data
+    return await read_first(upstream)
 
 
 async def _exchange_uploading(
@@ -177,9 +244,9 @@ async def _exchange_uploading(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(upload.run, request)
         try:
-            data = await _read(upstream)
+            data = await read_first(upstream)
             head.keep_alive = client_keeps and upload.done
-            keep = await _answer(client, head, pool, data, upload)
+            keep = await respond(client, head, pool, data, upload)
         except (UpstreamError, BodyError, HeadError, OSError) as error:
             failure = error
         nursery.cancel_scope.cancel()
@@ -188,82 +255,3 @@ async def _exchange_uploading(
     if failure is not None:
         raise failure
     return keep
-
-
-async def _read(upstream: Upstream) -> bytes:
-    data = await upstream.read(HEAD_READ)
-    if not data:
-        raise UpstreamError("closed without a response")
-    return data
-
-
-async def _answer(
-    client: Connection, head: RequestHead, pool: TargetPool, data: bytes, upload: Upload | None
-) -> bool:
-    """Send the response whose first bytes are `data`; tell whether the client's connection can go on."""
-    upstream = client.upstream
-    assert upstream is not None
-    response, data = await _final_head(client, head, upstream, data)
-    length, http11 = response.length, head.http11
-    keep = head.keep_alive and not client.context.draining and (http11 or length >= 0)
-    top = response_head(response, http11=http11, keep_alive=keep, chunked=http11 and length < 0)
-    if length == len(data):
-        client.status = response.status
-        await client.send(top + data)
-        clean = True
-    else:
-        body = response_body(length, http11=http11)
-        top += body.take(data)
-        client.status = response.status
-        await client.send(top)
-        if not body.done:
-            await _relay(client, upstream, body)
-        clean = not body.surplus and length != UNTIL_CLOSE
-    if clean and response.keep_alive and (upload is None or upload.done):
-        client.upstream = None
-        pool.put(upstream)
-    else:
-        client.drop_upstream()
-    return keep
-
-
-async def _final_head(
-    client: Connection, head: RequestHead, upstream: Upstream, data: bytes
-) -> tuple[ResponseHead, bytes]:
-    """Read up to the final response's head, passing interim ones on; also what came after it."""
-    while True:
-        response = parse_response_head(data, head.method)
-        if response is None:
-            more = await upstream.read(HEAD_READ)
-            if not more:
-                raise UpstreamError("closed within the response head")
-            data += more
-            continue
-        data = data[response.size :]
-        if response.status >= 200:
-            return response, data
-        if response.status == 101:
-            raise UpstreamError("switched protocols unasked")
-        if head.http11:
-            await client.send(interim_head(response))
-
-
-async def _relay(client: Connection, upstream: Upstream, body: Body) -> None:
-    """Send on the rest of a response, each read at once. Raises UpstreamError, BodyError."""
-    size, moved = HEAD_READ, 0
-    while not body.done:
-        data = await upstream.read(size)
-        if not data:
-            await client.send(body.finish())
-            return
-        if len(data) == size:
-            size = BODY_READ
-        elif len(data) < HEAD_READ:
-            size = HEAD_READ
-        moved += len(data)
-        data = body.take(data)
-        await client.send(data)
-        data = b""  # A stream that has gone quiet holds no buffer.
-        if moved > TURN:
-            moved = 0
-            await trio.lowlevel.checkpoint()

@@ -12,18 +12,18 @@ can send. Each session is contained: logged, counted, and its connection closed.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.logging import Logger
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.typing import LifespanState
 
-from muxi.proxy.http1 import MAX_HEAD
+from muxi.proxy.asgi_proxy import AsgiProxy
+from muxi.proxy.engine import Engine
 from muxi.proxy.session import RequestStream, SessionContext, WholeStream
+from muxi.proxy.trust import asker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
     from muxi.proxy.connection import Connection
     from muxi.proxy.heads import RequestHead
-
-#: What TCPServer is given; it uses a few methods of it only, which the session's streams have.
-Stream = trio.SSLStream[trio.SocketStream]
 
 log = structlog.get_logger()
 
@@ -61,11 +58,18 @@ class _Log(Logger):
 
 
 class _OneRequest:
-    """The app, for one session: tells the stream when its response has been sent whole."""
+    """The app, for one session: tells the stream when its response has been sent whole.
 
-    def __init__(self, app: ASGIFramework, stream: RequestStream) -> None:
+    An event stream that the app sends has no end of its own. When the listener closes down it is
+    ended there and then, as a whole response, for it would only use up the others' time.
+    """
+
+    def __init__(self, app: ASGIFramework, stream: RequestStream, client: Connection, address: str) -> None:
         self._app = app
         self._stream = stream
+        self._client = client
+        self._address = address
+        self._half_sent = False
 
     async def __call__(
         self,
@@ -75,9 +79,17 @@ class _OneRequest:
         sync_spawn: Callable[..., object],  # noqa: ARG002 - for WSGI
         call_soon: Callable[..., object],  # noqa: ARG002 - for WSGI
     ) -> None:
+        if scope["type"] == "http":
+            # Hypercorn knows the socket's address only; behind proxies that is not who asks.
+            scope["client"] = (self._address, (scope["client"] or ("", 0))[1])
+
         async def send_and_tell(message: ASGISendEvent) -> None:
             if message["type"] != "http.response.body" or message.get("more_body", False):
+                self._half_sent = True
                 await send(message)
+                self._half_sent = False
+                if _begins_events(scope, message):
+                    self._client.on_drain = until_drain.cancel
                 return
             # Quart-Trio cancels itself while Hypercorn ends the response. The shield lets that
             # be finished; a client that stalls it is shut out by the write deadline.
@@ -85,7 +97,18 @@ class _OneRequest:
                 await send(message)
             self._stream.complete()
 
-        await self._app(scope, receive, send_and_tell)
+        with trio.CancelScope() as until_drain:
+            await self._app(scope, receive, send_and_tell)
+        if until_drain.cancelled_caught and not self._half_sent:
+            await send_and_tell({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _begins_events(scope: Scope, message: ASGISendEvent) -> bool:
+    """Tell the head of an event stream that follows something from all else."""
+    if message["type"] != "http.response.start" or scope["type"] != "http" or scope["method"] != "GET":
+        return False
+    headers = dict(message["headers"])
+    return headers.get(b"content-type", b"").startswith(b"text/event-stream")
 
 
 class Handover:
@@ -93,15 +116,18 @@ class Handover:
 
     def __init__(self, app: ASGIFramework) -> None:
         self._app = app
-        self._state = LifespanState({})
         self._config = _config(keep_alive=math.inf)
         self._whole_config = _config(keep_alive=60.0)
-        self._whole: set[SessionContext] = set()
+        # Flow control bounds what waits for an app, and no request may end the others': see `http2`.
+        self._whole_config.max_app_queue_size = 1 << 30
+        self._whole_config.keep_alive_max_requests = 1 << 31
+        self._whole: dict[SessionContext, AsgiProxy] = {}
 
     def drain(self) -> None:
         """Ask connections that were handed over whole to end after their present requests."""
-        for context in self._whole:
+        for context, proxy in self._whole.items():
             context.terminate_now()
+            proxy.drain()
 
     async def serve(self, client: Connection, head: RequestHead) -> bool:
         """Serve one request; tell whether the client's connection can go on."""
@@ -109,38 +135,38 @@ class Handover:
         stream = RequestStream(client, head, context)
         client.on_hangup(stream.hang_up)
         try:
-            app = _OneRequest(self._app, stream)
-            server = TCPServer(app, self._config, context, self._state, cast("Stream", stream))
-            clean = await self._contain(client, server)
+            app = _OneRequest(self._app, stream, client, asker(client, head))
+            clean = await self._contain(Engine(app, self._config, context, client, stream, http2=False))
         finally:
+            client.on_drain = None
             client.on_hangup(None)
         if clean and stream.reusable and head.keep_alive and not client.context.draining:
             return True
-        if head.keep_alive or not stream.body_read:
+        if not stream.body_read or (head.keep_alive and not client.context.draining):
             await client.linger()
         return False
 
     async def pass_through(self, client: Connection) -> None:
-        """Give a connection to Hypercorn to its end."""
+        """Give an HTTP/2 connection to Hypercorn to its end."""
         context = SessionContext(None)
-        stream = cast("Stream", WholeStream(client, context))
-        server = TCPServer(ASGIWrapper(self._app), self._whole_config, context, self._state, stream)
-        self._whole.add(context)
+        stream = WholeStream(client, context)
+        proxy = self._whole[context] = AsgiProxy(client.context, self._app)
+        app = ASGIWrapper(proxy)
         try:
-            await self._contain(client, server)
+            await self._contain(Engine(app, self._whole_config, context, client, stream, http2=True))
         finally:
-            self._whole.discard(context)
+            del self._whole[context]
 
-    async def _contain(self, client: Connection, server: TCPServer) -> bool:
+    async def _contain(self, engine: Engine) -> bool:
         """Run a session; tell whether it ended without an exception escaping from it."""
         try:
-            await server
+            await engine.run()
         except Exception:  # noqa: BLE001 - one connection's failure must not be another's
-            self._failed(client)
+            self._failed(engine.client)
         except BaseExceptionGroup as group:
             failures, others = group.split(Exception)
             if failures is not None:
-                self._failed(client)
+                self._failed(engine.client)
             if others is not None:
                 raise others from None
         else:
@@ -158,5 +184,6 @@ def _config(*, keep_alive: float) -> Config:
     config.errorlog = None
     config.include_server_header = False
     config.keep_alive_timeout = keep_alive
-    config.h11_max_incomplete_size = 2 * MAX_HEAD
+    # The listener has bounded it: see `Limits.max_head`.
+    config.h11_max_incomplete_size = 4 << 20
     return config

@@ -5,6 +5,9 @@ client, so it would not see the client's FIN or RST. One private poller watches 
 for just that; it wakes for nothing else, and one task turns it. A client that closes only its
 sending side counts as gone, as it does with Go's net/http and with nginx: TCP can't tell the two apart.
 
+Over TLS the client may also say that it leaves within the encryption. The poller can't see that, so
+there it tells whenever something has come (`stirred`).
+
 A socket must be unwatched before it is closed: a child forked meanwhile may hold a copy, which
 would keep the registration alive while the number is used again.
 """
@@ -13,7 +16,10 @@ from __future__ import annotations
 
 import select
 import sys
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 import trio
 
@@ -31,13 +37,21 @@ class _Watch:
     def __init__(self) -> None:
         self._leavers: dict[int, Leaver] = {}
 
+        self._stirred: dict[int, Callable[[], None]] = {}
+
     def _tell(self, fd: int) -> None:
         leaver = self._leavers.get(fd)
         if leaver is not None:
             leaver.hung_up()
 
+    def _stir(self, fd: int) -> None:
+        stirred = self._stirred.get(fd)
+        if stirred is not None:
+            stirred()
+
 
 if sys.platform == "linux":
+    LEFT: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
     class Hangups(_Watch):
         """Watches by epoll. Edge-triggered, and not for readability, so that data wakes nobody."""
@@ -46,11 +60,16 @@ if sys.platform == "linux":
             super().__init__()
             self._epoll = select.epoll()
 
-        def watch(self, fd: int, leaver: Leaver) -> None:
+        def watch(self, fd: int, leaver: Leaver, stirred: Callable[[], None] | None = None) -> None:
+            events = select.EPOLLRDHUP | select.EPOLLET
+            if stirred is not None:
+                self._stirred[fd] = stirred
+                events |= select.EPOLLIN
             self._leavers[fd] = leaver
-            self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLET)
+            self._epoll.register(fd, events)
 
         def unwatch(self, fd: int) -> None:
+            self._stirred.pop(fd, None)
             if self._leavers.pop(fd, None) is not None:
                 self._epoll.unregister(fd)
 
@@ -60,8 +79,11 @@ if sys.platform == "linux":
             while True:
                 await trio.lowlevel.wait_readable(number)
                 # No await until the batch is done, so no number in it can be closed and used again.
-                for fd, _ in self._epoll.poll(0):
-                    self._tell(fd)
+                for fd, events in self._epoll.poll(0):
+                    if events & LEFT:
+                        self._tell(fd)
+                    else:
+                        self._stir(fd)
 
         def close(self) -> None:
             self._epoll.close()
@@ -75,16 +97,20 @@ else:
             super().__init__()
             self._kqueue = select.kqueue()
 
-        def watch(self, fd: int, leaver: Leaver) -> None:
+        def watch(self, fd: int, leaver: Leaver, stirred: Callable[[], None] | None = None) -> None:
+            if stirred is not None:
+                self._stirred[fd] = stirred
             self._leavers[fd] = leaver
             self._change(fd, select.KQ_EV_ADD | select.KQ_EV_CLEAR)
 
         def unwatch(self, fd: int) -> None:
+            self._stirred.pop(fd, None)
             if self._leavers.pop(fd, None) is not None:
                 self._change(fd, select.KQ_EV_DELETE)
 
         def _change(self, fd: int, flags: int) -> None:
-            event = select.kevent(fd, select.KQ_FILTER_READ, flags, fflags=select.KQ_NOTE_LOWAT, data=1 << 30)
+            low = 1 if fd in self._stirred else 1 << 30
+            event = select.kevent(fd, select.KQ_FILTER_READ, flags, fflags=select.KQ_NOTE_LOWAT, data=low)
             self._kqueue.control([event], 0)
 
         async def run(self) -> None:
@@ -95,6 +121,8 @@ else:
                 for event in self._kqueue.control(None, 256, 0):
                     if event.flags & select.KQ_EV_EOF:
                         self._tell(event.ident)
+                    else:
+                        self._stir(event.ident)
 
         def close(self) -> None:
             self._kqueue.close()

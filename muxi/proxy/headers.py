@@ -7,6 +7,7 @@ a peer that is not trusted they are replaced, from a trusted one the chain is ex
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,24 +16,13 @@ if TYPE_CHECKING:
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
-def forwarding_fields(peer: str, version: bytes) -> bytes:
+def forwarding_fields(peer: str, version: bytes, scheme: bytes = b"http") -> bytes:
     """Give the fields that say who asked, for a peer whose own are not believed."""
     address = peer.encode()
-    return b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: http\r\nX-Muxi-Server: %b" % (
-        address,
-        address,
-        version,
-    )
-
-
-def extended_fields(head: RequestHead, peer: str, version: bytes) -> bytes:
-    """Give the fields that say who asked, as a trusted peer tells it."""
-    chain = [part.strip() for part in (head.forwarded_for or b"").split(b",") if part.strip()]
-    chain.append(peer.encode())
     return b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Muxi-Server: %b" % (
-        b", ".join(chain),
-        chain[0],
-        head.forwarded_proto or b"http",
+        address,
+        address,
+        scheme,
         version,
     )
 
@@ -76,6 +66,17 @@ def response_head(response: ResponseHead, *, http11: bool, keep_alive: bool, chu
     elif not http11:
         lines.append(b"Connection: keep-alive")
     return b"\r\n".join((*lines, b"", b""))
+
+
+def with_reason(data: bytes) -> bytes:
+    """Put the usual reason phrase into the head of a response that came without one."""
+    line, rest = data[:13], data[13:]
+    if not line.startswith(b"HTTP/1.1 ") or not rest.startswith(b"\r\n"):
+        return data
+    try:
+        return line + HTTPStatus(int(line[9:12])).phrase.encode() + rest
+    except ValueError:
+        return data
 
 
 def interim_head(response: ResponseHead) -> bytes:

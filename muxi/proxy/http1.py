@@ -2,7 +2,7 @@
 
 One pass validates a head and sorts its fields: hop-by-hop fields and what `Connection` names go
 (RFC 9110 7.6.1), framing fields come back in one canonical form, the rest is kept as the bytes it
-was. The work on each byte is done by `bytes.translate` and `bytes.split`; the loop is per line.
+was. The work on each byte is done by regular expressions over the whole block (see `fields`).
 
 Framing is what request smuggling lives on, so a message whose length two readers could see
 differently is an error here: bare CR or LF, folded lines, space before a colon, more than one
@@ -12,120 +12,131 @@ Content-Length, Content-Length beside Transfer-Encoding, any coding but `chunked
 from __future__ import annotations
 
 import re
-from itertools import islice
 from typing import Final
 
 from muxi.proxy.fields import (
+    ALLOW_ORIGIN,
     CONNECTION,
     CONTENT_LENGTH,
-    DROP,
     EXPECT,
+    FORWARDED,
     FORWARDED_FOR,
     FORWARDED_HOST,
+    FORWARDED_PORT,
     FORWARDED_PROTO,
     HOST,
-    KEEP,
+    LINES,
+    LOCATION,
     REQUEST_FIELDS,
     REQUEST_ID,
     RESPONSE_FIELDS,
+    SDK,
+    TRACE_PARENT,
+    TRACE_STATE,
     TRANSFER_ENCODING,
     UPGRADE,
-    classify,
+    Special,
     tokens,
 )
-from muxi.proxy.heads import CHUNKED, HeadError, RequestHead, ResponseHead
-
-#: A field to act on: its kind, its line, its value without the space around it.
-Special = tuple[int, bytes, bytes]
+from muxi.proxy.heads import CHUNKED, NOT_HTTP, HeadError, RequestHead, ResponseHead
+from muxi.proxy.trace import is_valid
 
 MAX_LINE: Final = 16 << 10
 MAX_HEAD: Final = 64 << 10
 MAX_FIELDS: Final = 200
+#: A head not longer than this can't have too many fields, nor too long a line.
+SMALL_HEAD: Final = 2 * MAX_FIELDS
 MAX_LENGTH: Final = (1 << 63) - 1
 
+#: Response fields that are noted.
+NOTED: Final = frozenset({ALLOW_ORIGIN, LOCATION, REQUEST_ID, UPGRADE})
+
+#: The record type of a ClientHello, and the first byte of its version (RFC 8446 5.1).
+TLS_HELLO: Final = b"\x16\x03"
 HEAD_END: Final = b"\r\n\r\n"
-#: What may stand in a head beside CRLF: HTAB, visible ASCII, space, obs-text (RFC 9110 5.5).
-_TEXT: Final = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
-_REQUEST_LINE: Final = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])"
+_METHOD: Final = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+)"
+_TARGET: Final = rb"([\x21-\x7e\x80-\xff]++)"
+_REQUEST: Final = re.compile(
+    rb"(?:\r\n){0,2}+" + _METHOD + b" " + _TARGET + rb" HTTP/1\.([01])" + LINES + rb"\r\n\r\n"
 )
-_OTHER_VERSION: Final = re.compile(rb"[^ ]+ [^ ]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) (([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?)")
+_REQUEST_LINE: Final = re.compile(_METHOD + b" " + _TARGET + rb" HTTP/([0-9]\.[0-9])")
+_STATUS: Final = rb"HTTP/1\.([01]) (([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?)"
+_RESPONSE: Final = re.compile(_STATUS + LINES + rb"\r\n\r\n")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)")
 
 
-def check_partial(data: bytes) -> None:
+def longest_line(max_head: int) -> int:
+    """Give the most bytes of a request line, where a head has at most `max_head`."""
+    return min(MAX_LINE, max_head // 2)
+
+
+def check_partial(data: bytes, max_head: int = MAX_HEAD) -> None:
     """Refuse the beginning of a head that can't become a good one. Raises HeadError."""
+    max_line = longest_line(max_head)
     if _BARE.search(data) is not None:
         raise HeadError(400, "a line does not end in CR LF")
-    if len(data) > MAX_LINE and data.find(b"\r\n", 2, MAX_LINE) < 0:
-        raise HeadError(414, f"the request line is longer than {MAX_LINE} bytes")
-    if len(data) > MAX_HEAD:
-        raise HeadError(431, f"the head is larger than {MAX_HEAD} bytes")
+    if len(data) > max_line and data.find(b"\r\n", 2, max_line) < 0:
+        raise HeadError(414, f"the request line is longer than {max_line} bytes")
+    if len(data) > max_head:
+        raise HeadError(431, f"the head is larger than {max_head} bytes")
 
 
-def parse_request_head(data: bytes) -> RequestHead | None:
+def parse_request_head(data: bytes, max_head: int = MAX_HEAD) -> RequestHead | None:
     """Parse the head at the start of `data`, or None while its end is missing. Raises HeadError.
 
     One or two empty lines before it are passed over (RFC 9112 2.2).
     """
+    match = _REQUEST.match(data)
+    if match is None:
+        _refuse_request(data, max_head)
+        return None
+    method, target, minor, block = match.groups()
+    size = match.end()
+    if size > SMALL_HEAD:
+        _check_request_size(match.start(4) - match.start(1), size, block, max_head)
+    head = RequestHead(method, target, minor == b"1", size)
+    _request_fields(head, block)
+    return head
+
+
+def _refuse_request(data: bytes, max_head: int) -> None:
+    """Say what is wrong with a head that did not match; return when it is only not complete yet."""
+    if data.startswith(TLS_HELLO):
+        raise HeadError(NOT_HTTP, "TLS on a port without it")
     start = 0
     while start < 4 and data.startswith(b"\r\n", start):
         start += 2
     end = data.find(HEAD_END, start)
     if end < 0:
-        check_partial(data[start:])
-        return None
-    lines = _lines(data[start:end], 400, 431)
-    head = _request_line(lines[0], end + 4)
-    _request_fields(head, lines)
-    return head
-
-
-def _lines(block: bytes, malformed: int, too_large: int) -> list[bytes]:
-    """Split into the head's lines, all of legal characters and ended by CR LF. Raises HeadError."""
-    lines = block.split(b"\r\n")
-    if block.translate(None, _TEXT) != b"\r\n" * (len(lines) - 1):
-        raise HeadError(malformed, "the head has a control character, or a line that does not end in CR LF")
-    if len(block) > MAX_HEAD or len(lines) > MAX_FIELDS + 1:
-        raise HeadError(too_large, "the head is too large")
-    return lines
-
-
-def _request_line(line: bytes, size: int) -> RequestHead:
-    if len(line) > MAX_LINE:
-        raise HeadError(414, f"the request line is longer than {MAX_LINE} bytes")
+        check_partial(data[start:], max_head)
+        return
+    line, block = _halves(data, start, end)
+    _check_request_size(len(line), end - start, block, max_head)
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        if _OTHER_VERSION.fullmatch(line) is not None:
-            raise HeadError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise HeadError(400, "the request line is malformed")
-    method, target, minor = match.groups()
-    return RequestHead(method, target, minor == b"1", size)
+    if match[3] not in {b"1.0", b"1.1"}:
+        raise HeadError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    raise HeadError(400, "a header field is malformed, or a line does not end in CR LF")
 
 
-def _sort(lines: list[bytes], table: dict[bytes, int], status: int) -> tuple[list[bytes], list[Special]]:
-    """Sort into the fields that pass, as they are, and those to act on, as kind, line and value."""
-    keep: list[bytes] = []
-    special: list[Special] = []
-    for line in islice(lines, 1, None):
-        name, colon, value = line.partition(b":")
-        kind = table.get(name)
-        if kind is None:
-            kind = classify(name, table)
-        if kind is None or not colon:
-            raise HeadError(status, "a header field is malformed")
-        if kind == KEEP:
-            keep.append(line)
-        elif kind != DROP:
-            special.append((kind, line, value.strip(b" \t")))
-    return keep, special
+def _halves(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:
+    """Split a head into its first line and its field lines, each with its CR LF before it."""
+    middle = data.find(b"\r\n", start, end)
+    return (data[start:end], b"") if middle < 0 else (data[start:middle], data[middle:end])
 
 
-def _request_fields(head: RequestHead, lines: list[bytes]) -> None:
-    head.fields, special = _sort(lines, REQUEST_FIELDS, 400)
+def _check_request_size(line: int, size: int, block: bytes, max_head: int) -> None:
+    if line > longest_line(max_head):
+        raise HeadError(414, f"the request line is longer than {longest_line(max_head)} bytes")
+    if size > max_head or block.count(b"\n") > MAX_FIELDS:
+        raise HeadError(431, "the head is too large")
+
+
+def _request_fields(head: RequestHead, block: bytes) -> None:
+    head.fields, special = REQUEST_FIELDS.sort(block)
     named = _act_on(head, special)
     if named:
         _apply_connection(head, named)
@@ -176,7 +187,7 @@ def _note(head: RequestHead, kind: int, line: bytes, value: bytes) -> None:
         if head.http11 and value.lower() == b"100-continue":
             head.fields.append(line)
     elif kind == UPGRADE:
-        head.upgrade = value.lower() if head.upgrade is None else head.upgrade + b", " + value.lower()
+        head.upgrade = value if head.upgrade is None else head.upgrade + b", " + value
     elif kind == FORWARDED_FOR:
         head.forwarded_for = value if head.forwarded_for is None else head.forwarded_for + b", " + value
     elif kind == FORWARDED_HOST:
@@ -185,6 +196,26 @@ def _note(head: RequestHead, kind: int, line: bytes, value: bytes) -> None:
         head.forwarded_proto = value
     elif kind == REQUEST_ID:
         head.request_id = value
+    else:
+        _note_context(head, kind, line, value)
+
+
+def _note_context(head: RequestHead, kind: int, line: bytes, value: bytes) -> None:
+    """Rarer ones: those of a trace, of an SDK, of proxies."""
+    if kind == TRACE_PARENT:
+        # Of several the first that is valid counts.
+        if not head.traced and is_valid(value):
+            head.traced = True
+            head.fields.append(line)
+    elif kind == TRACE_STATE:
+        head.trace_state = [*(head.trace_state or ()), line]
+    elif kind == SDK:
+        head.sdk = value
+        head.fields.append(line)
+    elif kind == FORWARDED:
+        head.forwarded = value if head.forwarded is None else head.forwarded + b", " + value
+    elif kind == FORWARDED_PORT:
+        head.forwarded_port = value
 
 
 def _length(value: bytes, status: int) -> int:
@@ -239,34 +270,32 @@ def parse_response_head(data: bytes, method: bytes) -> ResponseHead | None:
     Raises HeadError 502 where the framing is ambiguous. The reason phrase may be missing, and a
     Content-Length may be repeated with the same value.
     """
-    end = data.find(HEAD_END)
-    if end < 0:
-        if len(data) > MAX_HEAD or _BARE.search(data) is not None:
+    match = _RESPONSE.match(data)
+    if match is None:
+        if HEAD_END in data or len(data) > MAX_HEAD or _BARE.search(data) is not None:
             raise HeadError(502, "the response head is malformed")
         return None
-    lines = _lines(data[:end], 502, 502)
-    match = _STATUS_LINE.fullmatch(lines[0])
-    if match is None:
-        raise HeadError(502, "the status line is malformed")
-    minor, status_line, digits = match.groups()
-    head = ResponseHead(int(digits), status_line, minor == b"1", end + 4)
-    _response_fields(head, lines)
+    minor, status_line, digits, block = match.groups()
+    size = match.end()
+    if size > MAX_HEAD or block.count(b"\n") > MAX_FIELDS:
+        raise HeadError(502, "the response head is too large")
+    head = ResponseHead(int(digits), status_line, minor == b"1", size)
+    _response_fields(head, block)
     if method == b"HEAD" or head.status < 200 or head.status in {204, 304}:
         head.length = 0
     return head
 
 
-def _response_fields(head: ResponseHead, lines: list[bytes]) -> None:
-    head.fields, special = _sort(lines, RESPONSE_FIELDS, 502)
+def _response_fields(head: ResponseHead, block: bytes) -> None:
+    head.fields, special = RESPONSE_FIELDS.sort(block)
     named, codings, length = b"", 0, -1
-    for kind, _, value in special:
+    for kind, line, value in special:
         if kind == CONNECTION:
             named += b"," + value
         elif kind == CONTENT_LENGTH:
-            again = _length(value, 502)
-            if length >= 0 and length != again:
-                raise HeadError(502, "two different lengths are given")
-            length = again
+            length = _same_length(value, length)
+        elif kind in NOTED:
+            _note_response(head, kind, line)
         else:
             codings += 1
             if value.lower() != b"chunked":
@@ -279,6 +308,33 @@ def _response_fields(head: ResponseHead, lines: list[bytes]) -> None:
         head.length = length
         if head.status >= 200 and head.status != 204:
             head.fields.append(b"Content-Length: %d" % length)
+
+
+def _same_length(value: bytes, before: int) -> int:
+    length = _length(value, 502)
+    if before not in {-1, length}:
+        raise HeadError(502, "two different lengths are given")
+    return length
+
+
+def _pass_upgrade(head: ResponseHead, line: bytes) -> None:
+    """Pass on what the formation switches to, or asks for; elsewhere it is an offer to us alone."""
+    if head.status in {101, 426}:
+        head.fields += [line, b"Connection: Upgrade"]
+
+
+def _note_response(head: ResponseHead, kind: int, line: bytes) -> None:
+    """Fields that we want to know of; all but Upgrade pass."""
+    if kind == UPGRADE:
+        _pass_upgrade(head, line)
+        return
+    head.fields.append(line)
+    if kind == ALLOW_ORIGIN:
+        head.allows_origin = True
+    elif kind == LOCATION:
+        head.relocates = True
+    else:
+        head.has_id = True
 
 
 def _chunked_response(head: ResponseHead, codings: int, length: int) -> None:

@@ -15,6 +15,15 @@ from dataclasses import dataclass
 class Limits:
     """Limits of one listener; the defaults are safe on the open internet. A time of 0 is no limit."""
 
+    #: Until keys are agreed on, over TLS.
+    handshake_timeout: float = 10.0
+    #: The largest request head; its first line may have half of it, 16 kB at most.
+    max_head: int = 64 << 10
+    #: Connections at once, and of one address; 0 is no limit but that of descriptors.
+    max_connections: int = 0
+    max_connections_per_address: int = 0
+    #: Requests to formations under way at once; 0 is no limit.
+    max_concurrent: int = 0
     #: From the first byte of a request's head to its last.
     head_timeout: float = 15.0
     #: Between two requests on one connection.

@@ -9,7 +9,7 @@ import trio
 from hypercorn.trio.worker_context import WorkerContext
 
 from muxi.proxy.bodies import BodyError, request_body
-from muxi.proxy.headers import management_head
+from muxi.proxy.headers import management_head, with_reason
 
 if TYPE_CHECKING:
     from muxi.proxy.connection import Connection
@@ -101,7 +101,10 @@ class RequestStream:
     async def send_all(self, data: bytes) -> None:
         if self._closed:
             raise trio.ClosedResourceError
-        self._client.status = self._client.status or 200
+        if not self._client.status:
+            # People read the status line, and some clients show it; Hypercorn leaves it bare.
+            data = with_reason(data)
+            self._client.status = 200
         try:
             await self._client.send(data)
         except OSError as error:
@@ -116,6 +119,8 @@ class RequestStream:
     def _end(self) -> None:
         self._closed = True
         self._over.set()
+        # Where h11 refuses the head there is no response to be complete, and nothing else ends the session.
+        self._context.terminate_now()
 
 
 class WholeStream:
@@ -164,6 +169,7 @@ class WholeStream:
     async def aclose(self) -> None:
         """Shut the socket, which wakes a reader; the connection closes it."""
         self._closed = True
+        self._context.terminate_now()
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -72,6 +72,17 @@ def _explain(error: OSError, host: str, port: int) -> OperatorError:
     return OperatorError(message, code="PortUnavailable", cure=cure, details={"host": host, "port": port})
 
 
+def descriptor_ceiling() -> int:
+    """Give the descriptor from which on new clients are refused: a sixteenth is kept back.
+
+    It is for connections to formations of the clients that are in, for files, and for refusing.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return soft - min(1024, max(32, soft // 16))
+
+
 def raise_descriptor_limit() -> tuple[int, int]:
     """Raise the soft limit to the hard one; give the old soft limit and the new one.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from muxi.proxy.bodies import Body, BodyError
+from muxi.proxy.bodies import Body, BodyError, BodyTooLargeError
 from muxi.proxy.upstream import Upstream, UpstreamError
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ TURN: Final = 1 << 20
 
 
 class UploadError(Exception):
-    """The client's body is malformed."""
+    """The client's body is malformed, or larger than it may be; `status` is the answer."""
+
+    def __init__(self, error: BodyError) -> None:
+        super().__init__(str(error))
+        self.status = 413 if isinstance(error, BodyTooLargeError) else 400
 
 
 class Upload:
@@ -39,7 +43,7 @@ class Upload:
             await self._send(first)
             await self._pump()
         except BodyError as error:
-            self.failure = UploadError(str(error))
+            self.failure = UploadError(error)
             # Wakes the one who waits for a response that can't come.
             self._upstream.end()
         except UpstreamError:
@@ -57,6 +61,7 @@ class Upload:
             if len(data) == size:
                 size = BIG_READ
             moved += len(data)
+            self._client.route.traffic.bytes_in += len(data)
             await self._send(body.take(data))
             data = b""
             if moved > TURN:
@@ -64,6 +69,7 @@ class Upload:
                 await trio.lowlevel.checkpoint()
         self._client.buffer = body.surplus
         self.done = True
+        self._client.allow_silence(self._client.route.policy.response_idle_timeout)
 
     async def _send(self, data: bytes) -> None:
         client = self._client

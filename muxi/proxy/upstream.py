@@ -24,6 +24,10 @@ class UpstreamError(Exception):
     """The formation could not be reached, or did not answer as HTTP asks."""
 
 
+class Unreachable(UpstreamError):
+    """No connection could be made, so nothing has been sent."""
+
+
 class Upstream:
     """One connection to a formation."""
 
@@ -94,11 +98,18 @@ class TargetPool:
         self._idle: list[Upstream] = []
         self.authority = (f"[{host}]" if ":" in host else host).encode() + b":%d" % target.port
 
-    def take(self) -> Upstream | None:
-        """Take out an idle connection that is still good, if there is one."""
+    def take(self, *, repeatable: bool) -> Upstream | None:
+        """Take out an idle connection that is still good, if there is one.
+
+        One that was in use within this second is not looked at for a request that can be sent
+        again: should it be dead after all, that is what happens.
+        """
+        now = self._clock.now
         while self._idle:
             upstream = self._idle.pop()
-            if self._clock.now - upstream.since < KEEP_ALIVE and upstream.is_fresh():
+            if (repeatable and upstream.since == now) or (
+                now - upstream.since < KEEP_ALIVE and upstream.is_fresh()
+            ):
                 return upstream
             upstream.sock.close()
         return None
@@ -122,8 +133,11 @@ class TargetPool:
         return bool(self._idle)
 
     async def connect(self) -> Upstream:
-        """Make a new connection. Raises UpstreamError."""
-        sock = socket.socket(self._family, socket.SOCK_STREAM)
+        """Make a new connection. Raises Unreachable, and UpstreamError where we have no descriptor left."""
+        try:
+            sock = socket.socket(self._family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise UpstreamError(f"socket: {error.strerror}") from error
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -133,7 +147,7 @@ class TargetPool:
                 await self._finish_connect(sock)
         except OSError as error:
             sock.close()
-            raise UpstreamError(f"connect: {error.strerror}") from error
+            raise Unreachable(f"connect: {error.strerror}") from error
         except BaseException:
             sock.close()
             raise

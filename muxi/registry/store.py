@@ -91,6 +91,7 @@ def load(path: Path) -> Registry:
     The caller finds what is missing from the formations' own directories. Raises OperatorError
     for a file of another format or one that can't be read at all.
     """
+    _sweep(path)
     try:
         return Registry(path, decode(path.read_bytes()))
     except FileNotFoundError:
@@ -104,3 +105,9 @@ def load(path: Path) -> Registry:
         path.replace(aside)
         log.error("registry damaged, set aside", path=str(aside), error=str(error))
         return Registry(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a server that was killed in the middle of a write left (see `atomic_write`)."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)

@@ -200,3 +200,16 @@ async def _until(condition: Callable[[], object]) -> None:
 
 def _has_dropped(log: AuditLog, count: int) -> bool:
     return log.dropped == count
+
+
+async def test_flush_waits_for_what_was_recorded_and_for_nothing_else(tmp_path: Path) -> None:
+    audit = AuditLog(tmp_path / "audit.log")
+    with trio.fail_after(30):
+        await audit.flush()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(audit.run)
+            for number in range(600):
+                audit.record(entry(str(number)))
+            await audit.flush()
+            assert ids(tmp_path / "audit.log") == [str(number) for number in range(600)]
+            audit.close()

@@ -85,6 +85,8 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
         "MUXI_CONFIG_DIR": str(config),
         "MUXI_DATA_DIR": str(data),
         "MUXI_LOG_DIR": str(logs),
+        "MUXI_PORT_START": "19100",  # formations' ports, away from what a developer's machine runs
+        "MUXI_PORT_END": "19400",
     }
     for name in ("MUXI_PORT", "MUXI_HOST", "MUXI_DEBUG", "MUXI_LOG_LEVEL", "MUXI_AUTH_ENABLED"):
         monkeypatch.delenv(name, raising=False)

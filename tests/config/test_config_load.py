@@ -11,6 +11,7 @@ import pytest
 
 from muxi.config.load import Loaded, load
 from muxi.config.model import KeyPair, Paths, defaults
+from muxi.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -331,3 +332,12 @@ def test_a_false_without_zeros_all_around_is_meant(place: Place, text: str) -> N
 def test_a_health_check_is_switched_off_only_on_purpose(place: Place) -> None:
     text = "formations: {deployment: {health_check: {enabled: false, timeout: 10}}}"
     assert place.load(text).config.formations.deployment.health_check.enabled is False
+
+
+def test_tls_files_begin_in_the_data_directory_and_a_key_needs_its_certificate(place: Place) -> None:
+    tls = place.load("server:\n  tls:\n    cert: tls/cert.pem\n    key: /etc/key.pem\n").config.server.tls
+    assert (tls.cert, tls.key) == (place.paths.data_dir / "tls/cert.pem", Path("/etc/key.pem"))
+    assert tls.min_version == "1.2"
+    with pytest.raises(ConfigError) as caught:
+        place.load("server:\n  tls:\n    key: key.pem\n")
+    assert "server.tls.key needs server.tls.cert" in caught.value.problems[0]

@@ -37,6 +37,8 @@ def quickstart(data: Path, port: str, end_with: signal.Signals = signal.SIGINT) 
         "MUXI_CONFIG_DIR": str(data),
         "MUXI_DATA_DIR": str(data),
         "MUXI_LOG_DIR": str(data / "logs"),
+        "MUXI_PORT_START": "19400",
+        "MUXI_PORT_END": "19700",
         "PORT": port,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",

@@ -74,6 +74,16 @@ def test_sigkill_during_a_deploy_leaves_nothing(tmp_path: Path, marker: str) -> 
         deployed(server, "half")
 
 
+def test_a_half_written_registry_is_swept_away(tmp_path: Path) -> None:
+    leftover = tmp_path / "data" / ".registry.json.0badcafe.tmp"
+    with running(tmp_path) as server:
+        deployed(server, "kept")
+    leftover.write_text('{"version": 1, "formati')
+    with running(tmp_path) as server:
+        assert not leftover.exists()
+        server.wait_until("kept", status="running")
+
+
 def test_sigterm_during_a_deploy_leaves_nothing(tmp_path: Path, marker: str) -> None:
     gate = {"GATE": str(tmp_path / "gate")}
     with running(tmp_path) as server, ThreadPoolExecutor() as pool:
@@ -83,7 +93,10 @@ def test_sigterm_during_a_deploy_leaves_nothing(tmp_path: Path, marker: str) -> 
         until(lambda: len(processes(marker)) == 1, "the process is started")
         assert server.terminate() == 0
         assert processes(marker) == set()
-        half.exception()
+        answer = half.result()
+        assert answer.status_code == 503
+        assert answer.reason_phrase == "Service Unavailable"
+        assert answer.json()["error_code"] == "ShuttingDown"
     check_files(server, before)
     with running(tmp_path) as server:
         assert server.rpc("GET", "/rpc/formations/half").status_code == 404

@@ -23,9 +23,14 @@ def test_a_killed_process_is_replaced(server: LiveServer) -> None:
     pid = server.formation("victim")["pid"]
     assert isinstance(pid, int)
     os.kill(pid, signal.SIGKILL)
+    until(lambda: is_gone(pid), "it has ended")
+    # No waiting for the next one: that is the proxy's part.
+    answer = server.get("/api/victim/x")
+    assert answer.status_code == 200
+    assert server.client.post(f"{server.url}/api/victim/x", content=b"body").json() == {"size": 4}
     found = server.wait_until("victim", status="running", restart_count=1)
     assert found["pid"] not in {pid, 0}
-    assert server.get("/api/victim/x").json() == {"pid": found["pid"]}
+    assert answer.json() == {"pid": found["pid"]}
     last_exit = found["last_exit"]
     assert isinstance(last_exit, dict)
     assert last_exit["signal"] == signal.SIGKILL

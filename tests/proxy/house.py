@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import ASGIFramework
 
+    from muxi.proxy.certificates import Certificates
     from muxi.proxy.context import Served
     from muxi.proxy.limits import Limits
+    from muxi.registry.routes import RoutePolicy
 
 PATIENCE = 20
+OURS = (b"Access-Control-Allow-Origin: *", b"X-Request-ID: ")
 
 
 class Reply(NamedTuple):
@@ -83,6 +86,11 @@ class Wire:
 
     async def head(self) -> bytes:
         return await self.until(b"\r\n\r\n")
+
+    async def theirs(self) -> bytes:
+        """The next head, without the two fields that the proxy adds."""
+        lines = (await self.head()).split(b"\r\n")
+        return b"\r\n".join(line for line in lines if not line.startswith(OURS))
 
     async def rest(self) -> bytes:
         """Everything up to the end."""
@@ -146,7 +154,7 @@ class House:
         self.port = port
         self.clients: list[Wire] = []
 
-    async def formation(self, script: Script, name: str = "bot") -> Target:
+    async def formation(self, script: Script, name: str = "bot", policy: RoutePolicy | None = None) -> Target:
         """Publish a formation; `script` runs for each connection made to it."""
         listening = await trio.open_tcp_listeners(0, host="127.0.0.1")
 
@@ -157,7 +165,7 @@ class House:
 
         await self._nursery.start(trio.serve_listeners, converse, listening)
         target = Target("127.0.0.1", listening[0].socket.getsockname()[1])
-        self.routes.publish(name, "running", target)
+        self.routes.publish(name, "running", target, policy)
         return target
 
     async def connect(self) -> Wire:
@@ -192,11 +200,24 @@ async def open_house(
     limits: Limits | None = None,
     on_request: Callable[[Served], None] | None = None,
     trusts: Callable[[str], bool] = lambda _: False,
+    latest: Callable[[bytes, bytes], bytes | None] | None = None,
+    proxy_protocol: bool = False,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[House]:
     """A house that is open within the block."""
     routes = RouteTable()
     sockets = open_listeners("127.0.0.1", 0)
-    listener = Listener(routes, app, version="9.9.9", limits=limits, on_request=on_request, trusts=trusts)
+    listener = Listener(
+        routes,
+        app,
+        version="9.9.9",
+        limits=limits,
+        on_request=on_request,
+        trusts=trusts,
+        latest=latest,
+        proxy_protocol=proxy_protocol,
+        certificates=certificates,
+    )
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(listener.serve, sockets)

@@ -133,16 +133,6 @@ async def test_malformed_requests_are_refused_and_closed(
         assert reached == []
 
 
-async def test_websocket_upgrade_is_not_done_yet() -> None:
-    async with open_house() as house:
-        await house.formation(canned(OK))
-        wire = await house.connect()
-        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        reply = await wire.ask(b"GET /api/bot HTTP/1.1\r\nHost: a\r\n" + upgrade)
-        assert told(reply)[:2] == (501, "NOT_IMPLEMENTED")
-        assert (await wire.ask(GET)).body == b"ok"
-
-
 async def test_slow_head_is_told_so_and_closed() -> None:
     limits = Limits(head_timeout=0.05, sweep_interval=0.01)
     async with open_house(limits=limits) as house:

@@ -95,7 +95,7 @@ async def test_chunks_and_trailers_pass_as_they_are() -> None:
         await house.formation(canned(response))
         wire = await house.connect()
         await wire.send(GET)
-        assert await wire.exactly(len(response)) == response
+        assert await wire.theirs() + await wire.exactly(len(CHUNKED)) == response
 
 
 async def test_a_response_in_single_bytes_is_the_same() -> None:
@@ -110,7 +110,7 @@ async def test_a_response_in_single_bytes_is_the_same() -> None:
         await house.formation(dribble)
         wire = await house.connect()
         await wire.send(GET)
-        assert await wire.exactly(len(response)) == response
+        assert await wire.theirs() + await wire.exactly(len(CHUNKED)) == response
 
 
 async def test_a_request_in_single_bytes_is_the_same() -> None:
@@ -169,4 +169,4 @@ async def test_surplus_of_a_response_reaches_nobody() -> None:
         wire = await house.connect()
         for _ in range(2):
             await wire.send(GET)
-            assert await wire.exactly(len(OK)) == OK
+            assert await wire.theirs() + await wire.exactly(2) == OK

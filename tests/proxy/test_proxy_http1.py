@@ -183,7 +183,7 @@ def test_keep_alive(start: bytes, lines: bytes, keep: bool) -> None:
 
 def test_upgrade_counts_only_when_connection_names_it() -> None:
     assert request(b"Upgrade: WebSocket").upgrade is None
-    assert request(b"Upgrade: WebSocket", b"Connection: keep-alive, Upgrade").upgrade == b"websocket"
+    assert request(b"Upgrade: WebSocket", b"Connection: keep-alive, Upgrade").upgrade == b"WebSocket"
 
 
 def test_only_100_continue_is_expected() -> None:
