@@ -26,6 +26,8 @@ from bench.stage import PEERS, Stage
 from bench.upstream.serve_live import Chunks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.figures import Sample
     from bench.plan import Plan
 
@@ -134,7 +136,8 @@ def test_verdicts_show_what_is_not_reached_in_bold() -> None:
 def test_a_table_has_a_line_a_peer_and_our_ratios() -> None:
     figures = requests_figures([15_000], [10_000], [30_000])
     figures.excuse("requests", "caddy", "caddy is not\ninstalled")
-    figures.excuse(ROW, "haproxy", "a | b")
+    figures.excuse("requests", "haproxy", "a | b")
+    figures.excuse("requests", GO, "it failed, but later, in another row")
     lines = table(Requests(32), ROW, figures, ["muxi", GO, NGINX, "haproxy", "caddy"]).splitlines()
     assert lines[2] == "| muxi | 15,000 | 10 | 20 | 5.0 |"
     assert lines[5] == "| haproxy | a / b | - | - | - |"
@@ -240,10 +243,12 @@ class StagedCase:
     def __init__(self, *, fresh: bool) -> None:
         self.fresh = fresh
 
-    def measure(self, peer: Peer, _plan: Plan) -> dict[str, Sample]:
+    def measure(self, peer: Peer, _plan: Plan) -> Iterator[tuple[str, Sample]]:
         if peer.name == "broken":
             raise BenchError("it broke")
-        return {"row": {"stage": float(peer.static.port)}}
+        yield "row", {"stage": float(peer.static.port)}
+        if peer.name == "weak":
+            raise BenchError("it could not go on")
 
 
 class Stages:
@@ -258,7 +263,10 @@ class Stages:
     def __enter__(self) -> Stage:
         self.begun += 1
         doors = Door(self.begun), Door(self.begun)
-        return Stage([Peer("good", *doors), Peer("broken", *doors)], {"absent": "it is not installed"})
+        return Stage(
+            [Peer("good", *doors), Peer("broken", *doors), Peer("weak", *doors)],
+            {"absent": "it is not installed"},
+        )
 
     def __exit__(self, *_exc: object) -> None:
         self.ended += 1
@@ -267,16 +275,28 @@ class Stages:
 @pytest.mark.parametrize(("fresh", "stages"), [(False, {1.0}), (True, {1.0, 2.0, 3.0, 4.0, 5.0})])
 def test_a_fresh_case_has_a_new_stage_each_round(fresh: bool, stages: set[float]) -> None:
     set_up = Stages()
-    figures = measure([StagedCase(fresh=fresh)], FULL, set_up)["staged"]
+    figures = measure([StagedCase(fresh=fresh)], FULL, shared=set_up, fresh=set_up)["staged"]
     assert {sample["stage"] for sample in figures.samples["row", "good"].values()} == stages
-    assert figures.missing == {("staged", "broken"): "it broke", ("staged", "absent"): "it is not installed"}
+    assert figures.missing == {
+        ("staged", "broken"): "it broke",
+        ("staged", "weak"): "it could not go on",
+        ("staged", "absent"): "it is not installed",
+    }
+    assert ("row", "weak") in figures.samples
+    assert ("row", "broken") not in figures.samples
     assert set_up.begun == set_up.ended == len(stages)
 
 
 def test_the_shared_stage_has_ended_before_a_fresh_one_begins() -> None:
-    set_up = Stages()
-    measure([StagedCase(fresh=False), StagedCase(fresh=True)], QUICK, set_up)
-    assert set_up.begun == set_up.ended == 2
+    shared, fresh = Stages(), Stages()
+
+    class Later(Stages):
+        def __enter__(self) -> Stage:
+            assert shared.ended == 1
+            return fresh.__enter__()
+
+    measure([StagedCase(fresh=False), StagedCase(fresh=True)], QUICK, shared=shared, fresh=Later())
+    assert (shared.begun, fresh.begun) == (1, 1)
 
 
 def test_all_peers_can_be_chosen_and_are_told_apart() -> None:
