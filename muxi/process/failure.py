@@ -51,7 +51,7 @@ def crashed(report: ExitReport, probe: ProbeResult | None, lines: list[str]) -> 
     return FormationFailed(
         f"Formation crashed during startup: {how}",
         stage=STAGE,
-        cure="Its last lines of output are in `details.log_tail`; mend it and deploy it again.",
+        cure="See what it said last, mend it, and deploy it again.",
         details=_details(report, probe, lines),
     )
 

@@ -67,9 +67,11 @@ Special = tuple[int, bytes, bytes]
 _NAME: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 #: What may stand in a value: HTAB, visible ASCII, space, obs-text (RFC 9110 5.5).
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]"
-#: Lines, each with the CR LF before it: a name, a colon right behind it, a value (RFC 9112 5). The
-#: repetitions are possessive, so that no head, however odd, takes more than one pass.
-LINES: Final = rb"((?:\r\n" + _NAME + rb"{1,256}+:" + _TEXT + rb"*+)*+)"
+#: Lines, each with the CR LF before it: a name, a colon right behind it, a value (RFC 9112 5).
+#: None of the three sets of characters holds what follows it, so a head that does not match is given
+#: up after one way back through it. (Possessive repetitions would say so, but Python 3.11 has them
+#: wrong before 3.11.5: with groups inside, good heads are refused.)
+LINES: Final = rb"((?:\r\n" + _NAME + rb"{1,256}:" + _TEXT + rb"*)*)"
 _TOKEN: Final = re.compile(_NAME + rb"{1,256}")
 
 
@@ -86,7 +88,7 @@ class FieldTable:
         if imitations:
             names = names.replace(rb"\-", b"[-_]")
             self._kinds |= {name.replace(b"-", b"_"): DROP for name in kinds if b"-" in name}
-        self._search = re.compile(rb"\r\n(" + names + rb"):[^\r]*+")
+        self._search = re.compile(rb"\r\n(" + names + rb"):[^\r]*")
 
     def sort(self, block: bytes) -> tuple[list[bytes], list[Special]]:
         """Sort lines (that `LINES` has matched) into those that pass and those to act on."""

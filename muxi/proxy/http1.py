@@ -54,14 +54,13 @@ NOTED: Final = frozenset({ALLOW_ORIGIN, LOCATION, REQUEST_ID, UPGRADE})
 #: The record type of a ClientHello, and the first byte of its version (RFC 8446 5.1).
 TLS_HELLO: Final = b"\x16\x03"
 HEAD_END: Final = b"\r\n\r\n"
-_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
-_METHOD: Final = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+)"
-_TARGET: Final = rb"([\x21-\x7e\x80-\xff]++)"
+_METHOD: Final = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64})"
+_TARGET: Final = rb"([\x21-\x7e\x80-\xff]+)"
 _REQUEST: Final = re.compile(
-    rb"(?:\r\n){0,2}+" + _METHOD + b" " + _TARGET + rb" HTTP/1\.([01])" + LINES + rb"\r\n\r\n"
+    rb"(?:\r\n){0,2}" + _METHOD + b" " + _TARGET + rb" HTTP/1\.([01])" + LINES + rb"\r\n\r\n"
 )
 _REQUEST_LINE: Final = re.compile(_METHOD + b" " + _TARGET + rb" HTTP/([0-9]\.[0-9])")
-_STATUS: Final = rb"HTTP/1\.([01]) (([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?)"
+_STATUS: Final = rb"HTTP/1\.([01]) (([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?)"
 _RESPONSE: Final = re.compile(_STATUS + LINES + rb"\r\n\r\n")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)")
@@ -72,10 +71,16 @@ def longest_line(max_head: int) -> int:
     return min(MAX_LINE, max_head // 2)
 
 
+def _has_bare_line_end(data: bytes) -> bool:
+    """Tell whether a CR or an LF stands alone; the last byte may be a CR whose LF is to come."""
+    pairs = data.count(b"\r\n")
+    return data.count(b"\n") != pairs or data.count(b"\r") != pairs + data.endswith(b"\r")
+
+
 def check_partial(data: bytes, max_head: int = MAX_HEAD) -> None:
     """Refuse the beginning of a head that can't become a good one. Raises HeadError."""
     max_line = longest_line(max_head)
-    if _BARE.search(data) is not None:
+    if _has_bare_line_end(data):
         raise HeadError(400, "a line does not end in CR LF")
     if len(data) > max_line and data.find(b"\r\n", 2, max_line) < 0:
         raise HeadError(414, f"the request line is longer than {max_line} bytes")
@@ -88,7 +93,8 @@ def parse_request_head(data: bytes, max_head: int = MAX_HEAD) -> RequestHead | N
 
     One or two empty lines before it are passed over (RFC 9112 2.2).
     """
-    match = _REQUEST.match(data)
+    # A head may come in single bytes: nothing slower than a search is done until it is complete.
+    match = _REQUEST.match(data) if HEAD_END in data else None
     if match is None:
         _refuse_request(data, max_head)
         return None
@@ -270,9 +276,9 @@ def parse_response_head(data: bytes, method: bytes) -> ResponseHead | None:
     Raises HeadError 502 where the framing is ambiguous. The reason phrase may be missing, and a
     Content-Length may be repeated with the same value.
     """
-    match = _RESPONSE.match(data)
+    match = _RESPONSE.match(data) if HEAD_END in data else None
     if match is None:
-        if HEAD_END in data or len(data) > MAX_HEAD or _BARE.search(data) is not None:
+        if HEAD_END in data or len(data) > MAX_HEAD or _has_bare_line_end(data):
             raise HeadError(502, "the response head is malformed")
         return None
     minor, status_line, digits, block = match.groups()
