@@ -207,10 +207,15 @@ def write_config(directory: Path, more: str = "", ports: tuple[int, int] | None 
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """Return what a server under test runs with: its own directories, nothing of the caller's MUXI_*."""
+    """Return what a server under test runs with: its own directories, nothing of the caller's MUXI_*.
+
+    `python3` is the tests' own interpreter: on some machines the one on the path is a script that
+    adds to the environment.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MUXI_")}
     return {
         **kept,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MUXI_CONFIG_DIR": str(directory / "config"),
         "MUXI_DATA_DIR": str(directory / "data"),
         "MUXI_LOG_DIR": str(directory / "log"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.integration.outside import deployed
-from tests.live import running
+from tests.live import environment, running
 
 DOCUMENTED = {
     "PORT",
@@ -41,7 +40,7 @@ def test_only_the_documented_variables(tmp_path: Path) -> None:
     assert (found["HOST"], found["_bind_host"]) == ("127.0.0.1", "127.0.0.1")
     assert (found["FORMATION_ID"], found["MUXI_ENV"]) == ("bare", "production")
     assert found["MUXI_SERVER_URL"] == server.url.replace("127.0.0.1", "localhost")
-    assert found["PATH"] == os.environ["PATH"]
+    assert found["PATH"] == environment(tmp_path)["PATH"]
     assert found["HOME"] == str(server.formations / "bare" / "state")
 
 
