@@ -46,7 +46,6 @@ MALFORMED = {
     "bad-chunk": POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n",
     "proxied-bad-chunk": b"POST /api/abuse/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
     "unknown-coding": POST + b"Transfer-Encoding: br\r\n\r\n",
-    "dot-segments": b"GET /api/abuse/../../rpc/formations HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "absolute-form": b"GET http://elsewhere/rpc/formations HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "connect": b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere:443\r\n\r\n",
     "upgrade-and-a-byte": UPGRADE + b"\r\nx",
@@ -85,6 +84,15 @@ def test_a_malformed_request_is_refused_and_nothing_more(abused: LiveServer, cas
     assert not answer or status.startswith(("HTTP/1.1 4", "HTTP/1.1 5")), status
     assert b"Traceback" not in answer
     check_unharmed(abused)
+
+
+def test_dot_segments_lead_nowhere_else(abused: LiveServer) -> None:
+    """The path is passed on as it is; what it means is the formation's affair, and only its."""
+    with connect(abused.url) as sock:
+        sock.sendall(b"GET /api/abuse/../../rpc/formations HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+    pid = str(abused.formation("abuse")["pid"]).encode()
+    assert answer.endswith(b'{"pid": %b}' % pid)
 
 
 @pytest.mark.parametrize("case", HTTP2)

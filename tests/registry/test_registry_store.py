@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,8 @@ import pytest
 import trio
 
 from muxi.errors import OperatorError, StorageError
+from muxi.files import atomic_write
+from muxi.registry import store
 from muxi.registry.records import FormationRecord
 from muxi.registry.store import Registry, load
 
@@ -54,14 +55,13 @@ async def test_flush_returns_at_once_when_nothing_changed(tmp_path: Path) -> Non
 
 async def test_many_changes_end_up_in_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writes = 0
-    real = os.replace
 
-    def counted(*args: object, **kwargs: object) -> None:
+    def counted(path: Path, data: bytes) -> None:
         nonlocal writes
         writes += 1
-        real(*args, **kwargs)  # type: ignore[arg-type]
+        atomic_write(path, data)
 
-    monkeypatch.setattr("pathlib.os.replace", counted)
+    monkeypatch.setattr(store, "atomic_write", counted)
     registry = Registry(tmp_path / "registry.json")
     async with trio.open_nursery() as nursery:
         for number in range(500):
