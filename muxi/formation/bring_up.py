@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -32,6 +34,7 @@ async def bring_up(owner: Owner, operation: Operation, release: Release, *, pers
     spec = _spec(owner, manifest, release)
     operation.progress("resolving_runtime", "Resolved runtime: native", version="native")
     operation.progress("spawning", "Starting formation process...")
+    await owner.mark(spec.token)
     await owner.launch(spec, persistent=persistent, on_attempt=_reporter(operation))
     operation.progress("health_check", "Waiting for the formation to become healthy...")
     assert owner.instance is not None
@@ -57,7 +60,7 @@ def _spec(owner: Owner, manifest: Manifest, release: Release) -> ProcessSpec:
     facilities, record = owner.facilities, owner.record
     assert record is not None
     logs = facilities.log_files(owner.id)
-    return native_spec(
+    spec = native_spec(
         manifest,
         release.path,
         facilities.releases(owner.id).state,
@@ -72,6 +75,7 @@ def _spec(owner: Owner, manifest: Manifest, release: Release) -> ProcessSpec:
         search_path=facilities.search_path,
         extra_env={},
     )
+    return replace(spec, token=secrets.token_hex(16))
 
 
 def _reporter(operation: Operation) -> Callable[[int, int, str], None]:

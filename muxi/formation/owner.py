@@ -25,6 +25,7 @@ from muxi.formation.policy import ProxyOptions, route_policy
 from muxi.formation.view import FormationView, VersionView
 from muxi.process.instance import Instance
 from muxi.process.lifecycle import State
+from muxi.process.procfs import hash_token
 from muxi.registry.routes import Target
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Owner:
         self._orders, self._inbox = trio.open_memory_channel[_Order](2)
         self._nursery: trio.Nursery
         self._target: Target | None = None
+        self._mark: dict[str, object] | None = None
         #: What has lost its place in the route and waits for its last requests to end.
         self._draining: Target | None = None
         #: Whether the process is to end, so that what it says of itself makes no target of it.
@@ -168,6 +170,17 @@ class Owner:
             nursery.cancel_scope.cancel()
 
     # What work does through it, in the owner's own task
+
+    async def mark(self, token: str) -> None:
+        """Write down, on disk, by what the processes about to be started will be known as ours.
+
+        Before the first one is: a server that is killed right after must find it again.
+        """
+        assert self.record is not None
+        self._mark = {"token_sha256": hash_token(token.encode())}
+        self.record.process = self._mark
+        self.facilities.registry.put(self.record)
+        await self.facilities.registry.flush()
 
     async def launch(
         self,
@@ -278,7 +291,7 @@ class Owner:
             self._target = None
         self.record.restart_count = instance.restart_count
         identity = instance.identity
-        self.record.process = identity.to_json() if identity is not None else None
+        self.record.process = identity.to_json() if identity is not None else self._mark
         self.save(self.record)
 
 

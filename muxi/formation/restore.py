@@ -9,7 +9,7 @@ import trio
 
 from muxi.formation.bring_up import bring_up, started
 from muxi.formation.deploy import remove_logs
-from muxi.process.identity import Identity, stop_leftover
+from muxi.process.identity import Identity, stop_leftover, stop_marked
 from muxi.registry.records import FormationRecord
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ async def _end_leftover(owner: Owner) -> None:
     proof = owner.record.process
     if proof is None:
         return
-    try:
-        identity = Identity.from_json(proof)
-    except ValueError:
-        log.warning("unreadable proof of a process", formation_id=owner.id)
-        return
     grace = owner.facilities.config.formations.deployment.force_kill_timeout
-    if not await stop_leftover(identity, grace):
-        log.warning("a process of an earlier server could not be ended", pid=identity.pid)
+    token = proof.get("token_sha256")
+    try:
+        ended = await stop_leftover(Identity.from_json(proof), grace)
+    except ValueError:
+        ended = isinstance(token, str) and await stop_marked(token, grace)
+    if not ended:
+        log.warning("a process of an earlier server could not be ended", pid=proof.get("pid"))
     owner.record.process = None
 
 

@@ -87,6 +87,21 @@ async def stop_leftover(identity: Identity, timeout: float) -> bool:
     return False
 
 
+async def stop_marked(token_sha256: str, timeout: float) -> bool:
+    """End whatever carries this token, as `stop_leftover` does, when no more is known of it.
+
+    A server that was killed between starting a process and writing down which one it is leaves
+    that behind.
+    """
+    with trio.move_on_after(timeout):
+        await tree.dismiss(None, token_sha256, signal.SIGTERM)
+        return True
+    with trio.move_on_after(KILL_TIMEOUT):
+        await tree.dismiss(None, token_sha256, signal.SIGKILL)
+        return True
+    return False
+
+
 async def _dismiss(identity: Identity, number: signal.Signals) -> None:
     # The open pidfd keeps nobody's pid from being reused, but the proof after it, and the look
     # whether it has ended, leave no time for a reuse before the group is signalled.

@@ -57,7 +57,7 @@ _COMMAND_FAULTS: Mapping[int, tuple[str, str]] = {
 async def spawn(spec: ProcessSpec) -> Child:
     """Start a process: own session and group, no input, output appended to its two files.
 
-    Its environment is exactly `spec.env` and one random token, by which we know it again.
+    Its environment is exactly `spec.env` and one token, by which we know it again.
     Raises FormationFailed when its command can't be run, StorageError when its output files
     can't be written, OperatorError when the machine has no room for another process.
     """
@@ -65,7 +65,7 @@ async def spawn(spec: ProcessSpec) -> Child:
     # From here to the return there is no checkpoint, so no cancellation can lose the child.
     try:
         log_starts = os.fstat(stdout).st_size, os.fstat(stderr).st_size
-        token = secrets.token_hex(16)
+        token = spec.token or secrets.token_hex(16)
         return Child(_fork(spec, token, stdout, stderr), token, spec, log_starts)
     finally:
         os.close(stdout)

@@ -48,6 +48,8 @@ class ProcessSpec:
     health: HealthCheck = HealthCheck()
     stop_timeout: float = 10.0
     """Seconds between TERM and KILL of the process group."""
+    token: str = field(default="", repr=False)
+    """What marks every process of this specification as ours; "": a new one for each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from muxi.config.model import Config, Paths, defaults
 from muxi.errors import Conflict, FormationFailed, MuxiError, NotFound, OperatorError, RequestError
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
+from muxi.formation.owner import Owner
 from muxi.formation.upload import Upload, receive
 from muxi.registry import store
 from muxi.registry.ports import PortPool
@@ -315,6 +316,29 @@ async def test_a_formation_survives_the_loss_of_the_registry(tmp_path: Path) -> 
         assert view.status == "running"
         assert view.version is not None
         assert view.version.semantic == "1.0.0"
+
+
+async def test_what_marks_a_process_is_on_disk_before_the_process_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a server killed in that moment would leave a process that nobody knows."""
+    seen: list[object] = []
+
+    async def launched(owner: Owner, *arguments: object, **options: object) -> None:
+        (record,) = store.load(owner.facilities.registry.path).records.values()
+        seen.append(record.process)
+        await real(owner, *arguments, **options)  # type: ignore[arg-type]
+
+    real = Owner.launch
+    monkeypatch.setattr(Owner, "launch", launched)
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy("my-bot")
+        (mark,) = seen
+        assert isinstance(mark, dict)
+        found = made.registry.records["my-bot"].process
+        assert found is not None
+        assert mark == {"token_sha256": found["token_sha256"]}
+        assert found["pid"] == made.fleet.get("my-bot").pid
 
 
 async def test_a_record_without_a_committed_release_is_cleared_away(tmp_path: Path) -> None:

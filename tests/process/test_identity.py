@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from muxi.process import procfs
-from muxi.process.identity import Identity, identify, still_ours, stop_leftover
+from muxi.process.identity import Identity, identify, still_ours, stop_leftover, stop_marked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -126,6 +126,17 @@ async def test_orphans_of_a_leftover_that_is_gone_are_found(
     with trio.fail_after(30):
         assert await stop_leftover(identity, 0.2)
     assert not is_alive(int(file.read_text()))
+
+
+async def test_what_is_known_by_its_token_alone_is_ended_and_nothing_else(
+    leftover: Callable[[str], Identity], is_alive: Callable[[int], bool]
+) -> None:
+    stubborn = leftover("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+    with trio.fail_after(30):
+        assert await stop_marked("0" * 64, 0.2)
+        assert is_alive(stubborn.pid)
+        assert await stop_marked(stubborn.token_sha256, 0.2)
+    assert not is_alive(stubborn.pid)
 
 
 @pytest.mark.parametrize(
