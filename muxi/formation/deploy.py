@@ -9,12 +9,13 @@ names it, which the next start clears away (`muxi.formation.restore`).
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
+from muxi.errors import StorageError
 from muxi.formation.bring_up import bring_up, started
 from muxi.formation.bundle import extract
 from muxi.formation.disk import remove_tree
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from muxi.formation.upload import Upload
     from muxi.formation.view import LogFiles
 
+SETTLE_SECONDS = 1.0
+
 
 async def deploy(
     owner: Owner, operation: Operation, *, upload: Upload, version: str | None
@@ -55,6 +58,7 @@ async def deploy(
     finally:
         await upload.discard()
         await _in_thread(remove_tree, workplace)
+        await _settle(owner)
     return {**started(owner), **_addresses(owner), "message": "Formation deployed"}
 
 
@@ -157,6 +161,15 @@ async def _halt(owner: Owner) -> None:
         if owner.instance is not None:
             await owner.instance.kill()
             owner.instance = None
+
+
+async def _settle(owner: Owner) -> None:
+    """Have the registry on disk say what is so, also after an undoing, before anybody is told.
+
+    Where the disk refuses, the registry's own task goes on trying.
+    """
+    with trio.move_on_after(SETTLE_SECONDS, shield=True), suppress(StorageError):
+        await owner.facilities.registry.flush()
 
 
 async def _in_thread(work: Callable[..., object], *arguments: object) -> None:
