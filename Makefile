@@ -38,6 +38,9 @@ format: $(VENV)/.stamp-dev
 bench: $(VENV)/.stamp-run
 	@$(BIN)/python -m bench $(ARGS)
 
+bench-supervision: $(VENV)/.stamp-run
+	@$(BIN)/python -m bench.supervision $(ARGS)
+
 lock: $(VENV)/.stamp-venv
 	$(BIN)/python -m venv .cache/lock
 	.cache/lock/bin/python -m pip --disable-pip-version-check --quiet install $(UV)
@@ -68,4 +71,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run test test-all lint type format bench lock clean
+.PHONY: all run test test-all lint type format bench bench-supervision lock clean
