@@ -41,6 +41,9 @@ bench: $(VENV)/.stamp-run
 bench-supervision: $(VENV)/.stamp-run
 	@$(BIN)/python -m bench.supervision $(ARGS)
 
+bench-releases: $(VENV)/.stamp-run
+	@$(BIN)/python -m bench.releases $(ARGS)
+
 lock: $(VENV)/.stamp-venv
 	$(BIN)/python -m venv .cache/lock
 	.cache/lock/bin/python -m pip --disable-pip-version-check --quiet install $(UV)
@@ -71,4 +74,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run test test-all lint type format bench bench-supervision lock clean
+.PHONY: all run test test-all lint type format bench bench-supervision bench-releases lock clean

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 KEY = "muxi_pk_" + "0123456789abcdef01234567"
 SECRET = "muxi_sk_" + "fedcba98" * 7
-DEADLINE = 60.0
+DEADLINE = 300.0
 
 CONFIG = """
 server_id: server-bench-00000000
@@ -46,7 +46,12 @@ class Management:
         """Deploy a formation; returns once it is healthy. Raises BenchError."""
         fields = {"id": formation_id, "name": formation_id, "version": "1.0.0", **manifest}
         content = _bundle({"formation.afs": json.dumps(fields).encode(), **files})
-        self.call("POST", "/rpc/formations", content, formation_id)
+        self.send_bundle("POST", "/rpc/formations", content, formation_id)
+
+    def send_bundle(self, method: str, path: str, bundle: bytes, formation_id: str) -> None:
+        """Deploy or update; returns once it is healthy. Raises BenchError."""
+        headers = {"Content-Type": "application/gzip", "X-Formation-ID": formation_id}
+        self.call(method, path, bundle, headers)
 
     def formation(self, formation_id: str) -> dict[str, object]:
         """Say how a formation stands. Raises BenchError."""
@@ -54,15 +59,16 @@ class Management:
         assert isinstance(found, dict)
         return found
 
-    def call(self, method: str, path: str, content: bytes = b"", name: str = "") -> dict[str, object]:
+    def call(
+        self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
         """Send one signed request, return the answer's document. Raises BenchError."""
-        headers = {"Authorization": authorization_header(KEY, SECRET, method, path, int(time.time()))}
-        if content:
-            headers |= {"Content-Type": "application/gzip", "X-Formation-ID": name}
+        signature = authorization_header(KEY, SECRET, method, path, int(time.time()))
+        everything = {"Authorization": signature, **(headers or {})}
         url = f"http://{HOST}:{self.port}{path}"
         try:
             with httpx.Client(timeout=DEADLINE, trust_env=False, verify=False) as client:
-                answer = client.request(method, url, content=content, headers=headers)
+                answer = client.request(method, url, content=content, headers=everything)
         except httpx.HTTPError as error:
             raise BenchError(f"muxi did not answer {method} {path}: {error}") from error
         if answer.is_error:

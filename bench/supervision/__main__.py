@@ -18,7 +18,7 @@ from bench.machine import raise_descriptors
 from bench.peers.peer import Missing
 from bench.supervision.managers import muxi, pm2, supervisord
 from bench.supervision.measures import rest, restore, revive
-from bench.supervision.table import Figures, markdown
+from bench.table import Figures, markdown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
     from bench.supervision.managers.manager import Manager
 
 RESULTS = Path(__file__).parents[1] / "results"
+TITLES = {
+    "whole": "ms, whole",
+    "added": "ms, less own start and delay",
+    "worst": "worst of these",
+    "seconds": "s until the last answers",
+    "memory": "resident MiB",
+    "cpu": "% of a core",
+    "list": "ms, list of all",
+}
+READING = """\
+Revival: a service is killed by SIGKILL, and asked every millisecond until another process answers (ours \
+through the proxy, which holds the request; the others on the service's own port); medians. At rest ours \
+checks each service's health every 30 s, the others check nothing."""
 MANAGERS: Mapping[str, Manager] = {
     "muxi": muxi.start,
     "supervisord": supervisord.start,
@@ -115,7 +128,7 @@ def _write(figures: Figures, options: argparse.Namespace) -> None:
         "python": python,
         "load after": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
-    text = markdown(date, facts, figures)
+    text = markdown(f"Supervision, measured on {date}", facts, READING, TITLES, figures)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / f"{date.replace(':', '').replace(' ', 'T')}-supervision-python-{python}.md"
     path.write_text(text)

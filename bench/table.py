@@ -10,20 +10,6 @@ if TYPE_CHECKING:
 
     from bench.figures import Sample
 
-TITLES = {
-    "whole": "ms, whole",
-    "added": "ms, less own start and delay",
-    "worst": "worst of these",
-    "seconds": "s until the last answers",
-    "memory": "resident MiB",
-    "cpu": "% of a core",
-    "list": "ms, list of all",
-}
-READING = """\
-Revival: a service is killed by SIGKILL, and asked every millisecond until another process answers (ours \
-through the proxy, which holds the request; the others on the service's own port); medians. At rest ours \
-checks each service's health every 30 s, the others check nothing."""
-
 
 @dataclass(slots=True)
 class Figures:
@@ -39,18 +25,19 @@ class Figures:
         self.missing[manager] = reason
 
 
-def markdown(date: str, facts: Mapping[str, str], figures: Figures) -> str:
-    """Write it for people."""
-    parts = [f"# Supervision, measured on {date}", "\n".join(f"- {key}: {is_}" for key, is_ in facts.items())]
-    parts.append(READING)
+def markdown(
+    title: str, facts: Mapping[str, str], reading: str, titles: Mapping[str, str], figures: Figures
+) -> str:
+    """Write it for people. `titles` are the columns' headings, by the samples' keys."""
+    parts = [f"# {title}", "\n".join(f"- {key}: {is_}" for key, is_ in facts.items()), reading]
     for row, by_manager in figures.samples.items():
-        parts += [f"## {row}", _table(by_manager, figures.missing)]
+        parts += [f"## {row}", _table(by_manager, figures.missing, titles)]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(by_manager: Mapping[str, Sample], missing: Mapping[str, str]) -> str:
+def _table(by_manager: Mapping[str, Sample], missing: Mapping[str, str], titles: Mapping[str, str]) -> str:
     keys = list(dict.fromkeys(key for sample in by_manager.values() for key in sample))
-    lines = [_line(["", *(TITLES[key] for key in keys)]), _line(["---", *("---:" for _ in keys)])]
+    lines = [_line(["", *(titles[key] for key in keys)]), _line(["---", *("---:" for _ in keys)])]
     lines += [
         _line([name, *(_number(sample.get(key)) for key in keys)]) for name, sample in by_manager.items()
     ]
