@@ -5,9 +5,9 @@
       fleet ─ one owner a formation ─ its instance
       listener ─ one task a connection
 
-The tree starts from the top and ends from the bottom: the port is open before formations are
-restored, so that one that is slow keeps nobody out; and it is closed first at the end, so that
-nothing new comes to what is going away.
+The port answers as soon as it is known which formations there are, not when they are back: one
+that is slow keeps nobody out. At the end it is closed first, so that nothing new comes to what
+is going away.
 """
 
 from __future__ import annotations
@@ -97,9 +97,10 @@ class Server:
             await nursery.start(self.audit.run)
             nursery.start_soon(self.registry.run)
             await nursery.start(self.fleet.run)
+            # It only begins to; but from then on each formation has a route, where requests wait.
+            await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
             log.info("listening", url=self.url, version=__version__, pid=os.getpid())
-            await self.fleet.restore()
             task_status.started()
 
     @property
