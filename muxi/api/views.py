@@ -93,6 +93,7 @@ def _exit(report: ExitReport | None) -> dict[str, object] | None:
         "status": report.status,
         "signal": report.signal_number,
         "expected": report.expected,
+        "oom": report.oom,
         "at": rfc3339(report.at),
         "description": report.describe(),
     }

@@ -78,6 +78,7 @@ async def test_a_crash_is_told_with_its_reason(tmp_path: Path) -> None:
         "status": None,
         "signal": 9,
         "expected": False,
+        "oom": False,
         "at": "2027-01-15T08:00:00.000Z",
         "description": "killed by SIGKILL",
     }
