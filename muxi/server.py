@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -32,6 +33,9 @@ from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
 from muxi.observe.logging import configure_logging
+from muxi.process.cgroups import detect, installation
+from muxi.process.confinement import Confiner
+from muxi.process.subreaper import become_subreaper
 from muxi.proxy.certificates import Certificates
 from muxi.proxy.limits import Limits
 from muxi.proxy.listener import Listener
@@ -44,7 +48,7 @@ from muxi.registry.routes import RouteTable
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from muxi.config.model import Config
 
@@ -75,11 +79,15 @@ def run(config: Config, *, notes: Sequence[str] = ()) -> int:
         with exclusive(config.paths.data_dir):
             certificates = load_certificates(config)
             sockets = open_listeners(config.server.host, config.server.port)
+            become_subreaper()
+            groups = detect(installation(config.paths.data_dir))
+            groups.sweep()
             try:
                 for note in notes:
                     log.warning("configuration", note=note)
-                return trio.run(_until_signalled, config, sockets, certificates)
+                return trio.run(_until_signalled, config, sockets, certificates, Confiner(groups))
             finally:
+                groups.close()
                 for sock in sockets:
                     sock.close()
     finally:
@@ -92,6 +100,7 @@ async def serve(
     stop: trio.Event,
     *,
     certificates: Certificates | None = None,
+    confiner: Confiner | None = None,
     task_status: trio.TaskStatus[Fleet] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve on the listening sockets until `stop` is set, then shut down in good order.
@@ -103,11 +112,12 @@ async def serve(
     await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
     routes = RouteTable()
     audit = AuditLog(config.logging.audit_log)
-    fleet = Fleet(_facilities(config, sockets, registry, routes))
+    confiner = confiner or Confiner()
+    fleet = Fleet(_facilities(config, sockets, registry, routes, confiner))
     listener = Listener(
         routes,
         # The app needs the listener's status, the listener needs the app.
-        create_app(_api_parts(config, sockets, fleet, audit, lambda: listener.status())),  # noqa: PLW0108
+        create_app(_api_parts(config, sockets, fleet, audit, lambda: listener.status(), confiner=confiner)),  # noqa: PLW0108
         version=__version__,
         limits=_limits(config),
         trusts=Trust(config.server.trusted_proxies),
@@ -151,12 +161,16 @@ def load_certificates(config: Config) -> Certificates | None:
 
 
 async def _until_signalled(
-    config: Config, sockets: Sequence[socket.socket], certificates: Certificates | None
+    config: Config,
+    sockets: Sequence[socket.socket],
+    certificates: Certificates | None,
+    confiner: Confiner,
 ) -> int:
     stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve_and_end, nursery, config, sockets, stop, certificates)
+            serving = partial(serve, config, sockets, stop, certificates=certificates, confiner=confiner)
+            nursery.start_soon(_serve_and_end, nursery, serving)
             async for number in signals:
                 if stop.is_set():
                     log.warning("ending at once", signal=signal.Signals(number).name)
@@ -167,14 +181,8 @@ async def _until_signalled(
     return 0
 
 
-async def _serve_and_end(
-    nursery: trio.Nursery,
-    config: Config,
-    sockets: Sequence[socket.socket],
-    stop: trio.Event,
-    certificates: Certificates | None,
-) -> None:
-    await serve(config, sockets, stop, certificates=certificates)
+async def _serve_and_end(nursery: trio.Nursery, serving: Callable[[], Awaitable[None]]) -> None:
+    await serving()
     nursery.cancel_scope.cancel()
 
 
@@ -193,7 +201,11 @@ async def _shut_down(listener: Listener, fleet: Fleet, registry: store.Registry)
 
 
 def _facilities(
-    config: Config, sockets: Sequence[socket.socket], registry: store.Registry, routes: RouteTable
+    config: Config,
+    sockets: Sequence[socket.socket],
+    registry: store.Registry,
+    routes: RouteTable,
+    confiner: Confiner,
 ) -> Facilities:
     start, end = config.formations.port_range
     return Facilities(
@@ -204,6 +216,7 @@ def _facilities(
         server_url=f"{_scheme(config)}://localhost:{_port(sockets)}",
         search_path=os.environ.get("PATH", os.defpath),
         restoring=trio.CapacityLimiter(max(4, 2 * (os.cpu_count() or 1))),
+        confiner=confiner,
     )
 
 
@@ -213,6 +226,8 @@ def _api_parts(
     fleet: Fleet,
     audit: AuditLog,
     proxy_status: Callable[[], Mapping[str, object]],
+    *,
+    confiner: Confiner,
 ) -> ApiParts:
     keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
     return ApiParts(
@@ -230,6 +245,7 @@ def _api_parts(
         version=__version__,
         started_at=time.time(),
         proxy_status=proxy_status,
+        limits_in_force=confiner.in_force,
     )
 
 

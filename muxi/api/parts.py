@@ -90,4 +90,6 @@ class ApiParts:
     """Unix time at which the server started."""
     proxy_status: Callable[[], Mapping[str, object]] = dict
     """What the public port holds, may hold, and has counted (`muxi.proxy.listener.Listener.status`)."""
+    limits_in_force: Callable[[], Mapping[str, str]] = dict
+    """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
     now: Callable[[], float] = time.time

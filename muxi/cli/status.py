@@ -31,6 +31,7 @@ def sections(
     url: str, health: Mapping[str, object], status: Mapping[str, object]
 ) -> dict[str, list[tuple[str, str]]]:
     """Arrange both answers for a person."""
+    limits = group(status, "limits")
     server, formations = group(status, "server"), group(status, "formations")
     ports = group(status, "ports") or group(status, "port_pool")
     return {
@@ -43,6 +44,9 @@ def sections(
         ],
         "Formations": [(key.capitalize(), as_text(value)) for key, value in formations.items()],
         "Ports": [(key.capitalize(), as_text(value)) for key, value in ports.items()],
+        "Limits": [
+            (key.capitalize().replace("_", " "), as_text(value)) for key, value in limits.items() if value
+        ],
     }
 
 

@@ -198,6 +198,7 @@ class Owner:
             on_change=self._instance_changed,
             on_attempt=on_attempt,
             restart_count=self.record.restart_count,
+            launch=self.facilities.spawn,
         )
         await self._nursery.start(partial(self.instance.run, restart_on_failed_start=persistent))
         return self.instance

@@ -20,6 +20,7 @@ from muxi.process.child import Child
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from muxi.process.newborn import Newborn
     from muxi.process.spec import ProcessSpec
 
 UMASK = 0o027
@@ -43,7 +44,6 @@ class PosixSystem:
             umask=UMASK,
         )
 
-    def hold(
-        self, popen: subprocess.Popen[bytes], token: str, spec: ProcessSpec, log_starts: tuple[int, int]
-    ) -> Child:
-        return Child(popen, token, spec, log_starts)
+    def hold(self, newborn: Newborn) -> Child:
+        one = newborn
+        return Child(one.popen, one.token, one.spec, one.log_starts, confinement=one.confinement)

@@ -40,6 +40,12 @@ def read_stat(pid: int) -> Stat | None:
     return Stat(state=fields[0].decode(), group=int(fields[2]), start_ticks=int(fields[19]))
 
 
+def is_alive(pid: int) -> bool:
+    """Say whether there is such a process, and it is no zombie."""
+    stat = read_stat(pid)
+    return stat is not None and stat.alive
+
+
 def token_sha256(pid: int) -> str | None:
     """Return the hash of the instance token in a process's environment.
 
@@ -75,6 +81,25 @@ def pids() -> list[int]:
         return [int(name) for name in os.listdir(PROC) if name.isdecimal()]  # noqa: PTH208 - see _read
     except OSError:
         return []
+
+
+def available() -> bool:
+    """Say whether there is a /proc that tells of processes."""
+    return os.path.exists(f"{PROC}/self/stat")  # noqa: PTH110 - see _read
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has forked and that are its own still.
+
+    None where the kernel does not tell (CONFIG_PROC_CHILDREN), and when the process is gone.
+    """
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"{PROC}/{pid}/task"):  # noqa: PTH208 - see _read
+            found += map(int, _read(f"{PROC}/{pid}/task/{thread}/children").split())
+    except OSError:
+        return found
+    return found
 
 
 def _read(path: str) -> bytes:

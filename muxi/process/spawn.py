@@ -1,7 +1,8 @@
 """Starting a process from its specification, whatever the operating system (`muxi.process.system`).
 
-It is started on the event loop's thread: that takes about a millisecond. Only the log files are
-opened in a worker thread, because a disk may be slow.
+It is started on the event loop's thread: that takes about a millisecond. Its log files are opened
+in a worker thread, because a disk may be slow; its limits are put on it in one, because the kernel
+may be.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.errors import FormationFailed, MuxiError, OperatorError, StorageError
+from muxi.process.confinement import Confiner
+from muxi.process.newborn import Newborn
 from muxi.process.procfs import TOKEN_VARIABLE
 from muxi.process.system import this_system
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from muxi.process.cgroups import Group
     from muxi.process.handle import Handle
     from muxi.process.spec import ProcessSpec
     from muxi.process.system import System
@@ -52,24 +56,40 @@ _COMMAND_FAULTS: Mapping[int, tuple[str, str]] = {
 }
 
 
-async def spawn(spec: ProcessSpec, *, system: System | None = None) -> Handle:
+async def spawn(
+    spec: ProcessSpec, *, confiner: Confiner | None = None, system: System | None = None
+) -> Handle:
     """Start a process: own session and group, no input, output appended to its two files.
 
+    The confiner limits it, and knows it from now on; without one only its open files are limited.
     Its environment is exactly `spec.env` and one token, by which we know it again.
     Raises FormationFailed when its command can't be run, StorageError when its output files
     can't be written, OperatorError when the machine has no room for another process.
     """
-    system = system or this_system()
-    stdout, stderr = await trio.to_thread.run_sync(_open_outputs, spec)
-    # From here to the return there is no checkpoint, so no cancellation can lose the child.
+    system, confiner = system or this_system(), confiner or Confiner()
+    token = spec.token or secrets.token_hex(16)
+    stdout, stderr, group = await trio.to_thread.run_sync(_prepare, spec, token, confiner)
+    # From here to the return there is no checkpoint that can be cancelled and so lose the child.
     try:
         log_starts = os.fstat(stdout).st_size, os.fstat(stderr).st_size
-        token = spec.token or secrets.token_hex(16)
         popen = _start(system, spec, token, stdout, stderr)
-        return system.hold(popen, token, spec, log_starts)
+    except BaseException:
+        confiner.discard(group)
+        raise
     finally:
         os.close(stdout)
         os.close(stderr)
+    confinement = confiner.enter(spec, popen.pid, token, group)
+    handle = system.hold(Newborn(popen, token, spec, log_starts, confinement))
+    if confinement.to_be_placed:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(confinement.place)
+    return handle
+
+
+def _prepare(spec: ProcessSpec, token: str, confiner: Confiner) -> tuple[int, int, Group | None]:
+    stdout, stderr = _open_outputs(spec)
+    return stdout, stderr, confiner.prepare(spec, token)
 
 
 def _open_outputs(spec: ProcessSpec) -> tuple[int, int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from muxi.process.handle import Handle
+    from muxi.process.newborn import Newborn
     from muxi.process.spec import ProcessSpec
 
 
@@ -33,13 +34,8 @@ class System(Protocol):
         file of ours. Raises OSError, ValueError, IndexError as `subprocess.Popen` does.
         """
 
-    def hold(
-        self, popen: subprocess.Popen[bytes], token: str, spec: ProcessSpec, log_starts: tuple[int, int]
-    ) -> Handle:
-        """Take over what `start` has just returned.
-
-        `log_starts` are the sizes of its output files before: an earlier process's output.
-        """
+    def hold(self, newborn: Newborn) -> Handle:
+        """Take over what `start` has just returned."""
 
 
 def this_system() -> System:

@@ -19,7 +19,6 @@ import trio
 from muxi.errors import OperatorError
 from muxi.process import failure
 from muxi.process.identity import KILL_TIMEOUT
-from muxi.process.procfs import hash_token
 from muxi.process.spec import ExitReport
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from muxi.process.identity import Identity
     from muxi.process.limits import Limits
+    from muxi.process.newborn import Newborn
     from muxi.process.spec import ProcessSpec
 
 CREATE_SUSPENDED = 0x4
@@ -81,19 +81,18 @@ class WindowsSystem:
             creationflags=CREATE_SUSPENDED | CREATE_NEW_PROCESS_GROUP,
         )
 
-    def hold(
-        self, popen: subprocess.Popen[bytes], token: str, spec: ProcessSpec, log_starts: tuple[int, int]
-    ) -> WindowsChild:
+    def hold(self, newborn: Newborn) -> WindowsChild:
         """Put it into its job and let it run; end it when either is refused (OperatorError)."""
-        job = None
+        popen, job = newborn.popen, None
         try:
-            job = self._kernel.create_job(f"Local\\muxi-{hash_token(token.encode())[:32]}")
-            self._kernel.limit_job(job, spec.limits, os.cpu_count() or 1)
+            job = self._kernel.create_job(f"Local\\muxi-{newborn.confinement.token_sha256[:32]}")
+            self._kernel.limit_job(job, newborn.spec.limits, os.cpu_count() or 1)
             self._kernel.assign(job, _handle(popen))
             self._kernel.resume(_handle(popen))
         except OSError as error:
             popen.kill()
             popen.wait(KILL_TIMEOUT)
+            newborn.confinement.close()
             if job is not None:
                 self._kernel.close(job)
             raise OperatorError(
@@ -102,7 +101,7 @@ class WindowsSystem:
                 stage="spawning",
                 cure="Check the formation's `resources`, and that the server itself may create jobs.",
             ) from error
-        return WindowsChild(self._kernel, popen, job, spec, log_starts, wait_for=self._wait_for)
+        return WindowsChild(self._kernel, newborn, job, wait_for=self._wait_for)
 
 
 class WindowsChild:
@@ -116,20 +115,17 @@ class WindowsChild:
     def __init__(
         self,
         kernel: Kernel,
-        popen: subprocess.Popen[bytes],
+        newborn: Newborn,
         job: int,
-        spec: ProcessSpec,
-        log_starts: tuple[int, int],
         *,
         wait_for: Callable[[int], Awaitable[None]],
     ) -> None:
-        self.pid = popen.pid
+        self.pid = newborn.popen.pid
         self.started_at = time.time()
         self._kernel = kernel
-        self._popen = popen
+        self._newborn = newborn
+        self._popen = newborn.popen
         self._job = job
-        self._spec = spec
-        self._log_starts = log_starts
         self._wait_for = wait_for
         self._report: ExitReport | None = None
 
@@ -154,7 +150,7 @@ class WindowsChild:
         return self._report
 
     async def log_tail(self) -> list[str]:
-        return await trio.to_thread.run_sync(failure.log_tail, self._spec, self._log_starts)
+        return await trio.to_thread.run_sync(failure.log_tail, self._newborn.spec, self._newborn.log_starts)
 
     def _collect(self, *, expected: bool) -> ExitReport:
         status = self._popen.poll()
@@ -165,6 +161,7 @@ class WindowsChild:
                 cure="It hangs inside the kernel, mostly on a driver: mend that.",
             )
         self._kernel.close(self._job)
+        self._newborn.confinement.close()
         return ExitReport(status=status, signal_number=None, expected=expected, at=time.time())
 
 

@@ -13,7 +13,9 @@ import trio.testing
 
 from muxi.errors import OperatorError
 from muxi.process import windows
+from muxi.process.confinement import Confiner
 from muxi.process.limits import Limits
+from muxi.process.newborn import Newborn
 from muxi.process.spawn import spawn
 from muxi.process.windows import WindowsSystem
 from muxi.process.windows_kernel import (
@@ -177,7 +179,8 @@ async def test_one_that_can_not_be_killed_is_reported(
     fakes = Fakes(killable=False)
     system = fakes.system()
     spec = make_spec(("agent.exe",))
-    child = system.hold(system.start(spec, {}, 1, 2), "token", spec, (0, 0))
+    confinement = Confiner().enter(spec, 4711, "token", None)
+    child = system.hold(Newborn(system.start(spec, {}, 1, 2), "token", spec, (0, 0), confinement))
     with pytest.raises(OperatorError, match="Process 4711 does not end"):
         await child.end(expected=True)
 
