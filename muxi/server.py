@@ -35,6 +35,7 @@ from muxi.formation.releases import sweep
 from muxi.observe.logging import configure_logging
 from muxi.process.cgroups import detect, installation
 from muxi.process.confinement import Confiner
+from muxi.process.meter import Meter
 from muxi.process.subreaper import become_subreaper
 from muxi.proxy.certificates import Certificates
 from muxi.proxy.limits import Limits
@@ -128,6 +129,7 @@ async def serve(
         await nursery.start(audit.run)
         nursery.start_soon(registry.run)
         await nursery.start(fleet.run)
+        nursery.start_soon(Meter(confiner, config.formations.usage_interval).run)
         await nursery.start(listener.serve, sockets)
         log.info("listening", url=_url(config, sockets), version=__version__, pid=os.getpid())
         await fleet.restore()

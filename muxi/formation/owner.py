@@ -150,6 +150,7 @@ class Owner:
             last_exit=instance.last_exit if instance is not None else None,
             operation_id=self.operation.id if self.operation is not None else None,
             traffic=self._traffic(),
+            usage=self.facilities.confiner.usage(instance.pid) if instance is not None else None,
             drain=drain_view(self._draining) if self._draining is not None else None,
         )
 

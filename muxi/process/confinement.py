@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from muxi.process.cgroups import Group
     from muxi.process.limits import Limits
     from muxi.process.spec import ExitReport, ProcessSpec
+    from muxi.process.usage import Usage
 
 log = structlog.get_logger()
 
@@ -42,8 +43,9 @@ class Confinement:
     """One process with its limits, from its start to its reaping. The event loop's own.
 
     `placed`: it is in its group, with all that came of it. `over_memory`: our watch has killed it for
-    its memory; `soft_told`: that it is past its soft limit has been told; `kills_told`: how many of
-    its processes killed for want of memory have been.
+    its memory; `soft_told`: that it is past its soft limit has been told; `kills_seen`, `kills_told`:
+    how many of its processes were known to be killed for want of memory at the last look, and how
+    many of those have been told of as mere helpers. `usage` is the latest measurement.
     """
 
     process_id: str
@@ -55,7 +57,9 @@ class Confinement:
     placed: bool = False
     over_memory: bool = False
     soft_told: bool = False
+    kills_seen: int = 0
     kills_told: int = 0
+    usage: Usage | None = None
     closed: bool = False
 
     @property
@@ -126,6 +130,11 @@ class Confiner:
 
     def __iter__(self) -> Iterator[Confinement]:
         return iter(tuple(self._supervised.values()))
+
+    def usage(self, pid: int | None) -> Usage | None:
+        """Return what was measured last of a process and all that came of it, None before the first time."""
+        found = None if pid is None else self._supervised.get(pid)
+        return None if found is None else found.usage
 
     def prepare(self, spec: ProcessSpec, token: str) -> Group | None:
         """Make the group of a process that is about to be started (blocking)."""

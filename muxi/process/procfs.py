@@ -31,13 +31,29 @@ class Stat:
 
 def read_stat(pid: int) -> Stat | None:
     """Return what is known of a process, None when there is none (or no /proc)."""
-    try:
-        content = _read(f"{PROC}/{pid}/stat")
-    except OSError:
+    content = raw_stat(pid)
+    if content is None:
         return None
     # The second field is the program's name in parentheses and may itself hold ") ".
     fields = content.rpartition(b")")[2].split()
     return Stat(state=fields[0].decode(), group=int(fields[2]), start_ticks=int(fields[19]))
+
+
+def raw_stat(pid: int) -> bytes | None:
+    """Return /proc/<pid>/stat as it is."""
+    try:
+        return _read(f"{PROC}/{pid}/stat")
+    except OSError:
+        return None
+
+
+def count_open_files(pid: int) -> int:
+    """Return how many files a process has open, 0 when it is gone. Raises OSError when we may not look."""
+    try:
+        # Since Linux 6.2 that is the directory's size; before, the size is 0.
+        return os.stat(f"{PROC}/{pid}/fd").st_size or len(os.listdir(f"{PROC}/{pid}/fd"))  # noqa: PTH116, PTH208
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def is_alive(pid: int) -> bool:
