@@ -10,6 +10,7 @@ from muxi.timestamps import rfc3339
 if TYPE_CHECKING:
     from muxi.formation.view import Counts, DrainView, FormationView, PortUsage, VersionView
     from muxi.process.spec import ExitReport
+    from muxi.process.usage import Usage
     from muxi.registry.traffic import Distribution, TrafficView
 
 STATUSES = ("starting", "running", "unhealthy", "stopping", "stopped", "crashed", "restarting")
@@ -36,6 +37,7 @@ def formation_item(view: FormationView) -> dict[str, object]:
         "last_exit": _exit(view.last_exit),
         "operation_id": view.operation_id,
         "drain": _drain(view.drain),
+        "usage": _usage(view.usage),
     }
 
 
@@ -93,6 +95,7 @@ def _exit(report: ExitReport | None) -> dict[str, object] | None:
         "status": report.status,
         "signal": report.signal_number,
         "expected": report.expected,
+        "oom": report.oom,
         "at": rfc3339(report.at),
         "description": report.describe(),
     }
@@ -106,6 +109,20 @@ def _drain(view: DrainView | None) -> dict[str, int] | None:
         "streams": view.streams,
         "tunnels": view.tunnels,
         "seconds_left": view.seconds_left,
+    }
+
+
+def _usage(usage: Usage | None) -> dict[str, object] | None:
+    """Show what its processes use: bytes and seconds. How old that is, `at` tells."""
+    if usage is None:
+        return None
+    return {
+        "processes": usage.processes,
+        "threads": usage.threads,
+        "memory": usage.memory,
+        "cpu_seconds": usage.cpu_seconds,
+        "open_files": usage.open_files,
+        "at": rfc3339(usage.at),
     }
 
 

@@ -9,8 +9,9 @@ import click
 from muxi.cli import options
 from muxi.cli.client import formation_path
 from muxi.cli.listing import semantic_version
-from muxi.cli.output import as_text, duration_text, print_facts, print_json
+from muxi.cli.output import as_text, cpu_text, duration_text, print_facts, print_json, size_text
 from muxi.cli.settings import connect
+from muxi.cli.status import group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +49,20 @@ def facts(answer: Mapping[str, object]) -> list[tuple[str, str]]:
     known.append(("PID", as_text(answer.get("pid") or None)))
     known.append(("Version", semantic_version(answer)))
     known.append(("Uptime", duration_text(answer.get("uptime"))))
+    known += usage_facts(group(answer, "usage"))
     known.append(("Last exit", last_exit(answer.get("last_exit"))))
     return [(name, value) for name, value in known if value]
+
+
+def usage_facts(usage: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Say what its processes use, as it was last measured."""
+    return [
+        ("Memory", size_text(usage.get("memory"))),
+        ("CPU time", cpu_text(usage.get("cpu_seconds"))),
+        ("Processes", as_text(usage.get("processes"))),
+        ("Threads", as_text(usage.get("threads"))),
+        ("Open files", as_text(usage.get("open_files"))),
+    ]
 
 
 def last_exit(value: object) -> str:

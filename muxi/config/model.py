@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.limits import FormationLimits
 from muxi.config.proxy import ProxyConfig
 from muxi.config.schema import (
     Kind,
@@ -207,7 +208,7 @@ class BundleLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class FormationsConfig:
+class FormationsConfig(FormationLimits):
     runtime_type: str = key(
         "native", choice("native", "docker", "singularity"), "How MUXI formations run.", pending=True
     )
@@ -260,8 +261,6 @@ class FormationsConfig:
     )
     log_max_size: int = key(10 * M, size(K), "The size at which a log is rotated.", zero=10 * M, pending=True)
     log_max_files: int = key(10, integer(1, 10_000), "How many rotated logs are kept.", zero=10, pending=True)
-    default_memory: int = key(0, size(0), "The memory of a formation naming none; 0: no limit.", pending=True)
-    max_memory: int = key(0, size(0), "The most memory a formation may name; 0: no limit.", pending=True)
     bundle: BundleLimits = group(BundleLimits, "What an uploaded bundle may hold.")
 
     @property

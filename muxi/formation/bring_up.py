@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.formation.manifest import read_manifest
+from muxi.formation.resources import process_limits
 from muxi.runtime.native import native_spec
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _spec(owner: Owner, manifest: Manifest, release: Release) -> ProcessSpec:
         stderr=logs.stderr,
         defaults=facilities.health_check(),
         stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
+        limits=process_limits(manifest.resources, facilities.config.formations),
         search_path=facilities.search_path,
         extra_env={},
     )

@@ -21,6 +21,7 @@ from muxi.formation.bundle import extract
 from muxi.formation.disk import remove_tree
 from muxi.formation.manifest import check_identity, read_manifest
 from muxi.formation.policy import check_options
+from muxi.formation.resources import check_resources
 from muxi.formation.secrets import check_secrets
 from muxi.registry.records import FormationRecord
 from muxi.runtime.native import require_native
@@ -97,6 +98,7 @@ def _validate(root: Path, owner: Owner, version: str | None) -> Manifest:
     check_secrets(root)
     check_identity(manifest, owner.id, version)
     check_options(manifest.proxy, owner.facilities.config.proxy)
+    check_resources(manifest.resources, owner.facilities.config.formations)
     require_native(manifest)
     return manifest
 

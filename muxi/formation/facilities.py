@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
+from muxi.process.confinement import Confiner
 from muxi.process.restart import RestartPolicy
+from muxi.process.spawn import spawn
 from muxi.process.spec import HealthCheck
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import trio
 
     from muxi.config.model import Config
+    from muxi.process.handle import Handle
+    from muxi.process.spec import ProcessSpec
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
@@ -31,7 +35,8 @@ class Facilities:
     `config` is another one after it was read again (`Fleet.configure`), so it is looked up at each use.
 
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
-    looked up on, `restoring` bounds how many are started at once when the server starts.
+    looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
+    limits their processes and knows them all.
     """
 
     config: Config
@@ -41,6 +46,7 @@ class Facilities:
     server_url: str
     search_path: str
     restoring: trio.CapacityLimiter
+    confiner: Confiner = field(default_factory=Confiner)
 
     @property
     def formations_dir(self) -> Path:
@@ -70,6 +76,10 @@ class Facilities:
             period=settings.health_check_interval,
             unhealthy_threshold=settings.unhealthy_threshold,
         )
+
+    async def spawn(self, spec: ProcessSpec) -> Handle:
+        """Start a process within its limits; raises what `muxi.process.spawn.spawn` does."""
+        return await spawn(spec, confiner=self.confiner)
 
     def restart_policy(self) -> RestartPolicy:
         settings = self.config.formations

@@ -10,6 +10,7 @@ from muxi.formation.disk import disk_work
 from muxi.formation.fields import Fields
 from muxi.formation.identifier import id_problem
 from muxi.formation.policy import ProxyOptions, read_options
+from muxi.formation.resources import ResourceOptions, read_resources
 from muxi.formation.yaml_tree import MAX_SIZE, YamlProblem, read_mapping
 from muxi.runtime.program import HealthOptions, Kind
 
@@ -46,6 +47,7 @@ class Manifest:
     health: HealthOptions = field(default_factory=HealthOptions)
     stop_timeout: float | None = None
     proxy: ProxyOptions = field(default_factory=ProxyOptions)
+    resources: ResourceOptions = field(default_factory=ResourceOptions)
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -122,6 +124,7 @@ def _read_fields(
         health=fields.health("health"),
         stop_timeout=fields.duration("stop_timeout"),
         proxy=read_options(fields),
+        resources=read_resources(fields),
     )
     _check_kind(manifest, fields, bundle_names, problems)
     return manifest

@@ -156,6 +156,7 @@ class Owner:
             last_exit=instance.last_exit if instance is not None else None,
             operation_id=self.operation.id if self.operation is not None else None,
             traffic=self._traffic(),
+            usage=self.facilities.confiner.usage(instance.pid) if instance is not None else None,
             drain=drain_view(self._draining) if self._draining is not None else None,
         )
 
@@ -204,6 +205,7 @@ class Owner:
             on_change=self._instance_changed,
             on_attempt=on_attempt,
             restart_count=self.record.restart_count,
+            launch=self.facilities.spawn,
         )
         await self._nursery.start(partial(self.instance.run, restart_on_failed_start=persistent))
         return self.instance

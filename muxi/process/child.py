@@ -16,6 +16,7 @@ from muxi.process.identity import KILL_TIMEOUT, identify
 if TYPE_CHECKING:
     import subprocess
 
+    from muxi.process.confinement import Confinement
     from muxi.process.spec import ExitReport, ProcessSpec
 
 
@@ -27,15 +28,23 @@ class Child:
     """
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], token: str, spec: ProcessSpec, log_starts: tuple[int, int]
+        self,
+        popen: subprocess.Popen[bytes],
+        token: str,
+        spec: ProcessSpec,
+        log_starts: tuple[int, int],
+        *,
+        confinement: Confinement,
     ) -> None:
         """Take over a process just spawned.
 
         `log_starts` are the sizes of its stdout and stderr files before: an earlier one's output.
+        The confinement is closed when it has been reaped.
         """
         self.started_at = time.time()
         self._spec = spec
         self._log_starts = log_starts
+        self._confinement = confinement
         self.pid = popen.pid
         self.identity = identify(popen.pid, token)
         self._popen = popen
@@ -50,7 +59,7 @@ class Child:
         """Send TERM to the group, then to what left the group; return when all is gone."""
         tree.signal_group(self.pid, signal.SIGTERM)
         await self.wait()
-        await tree.dismiss(self.pid, self._token_sha256, signal.SIGTERM)
+        await self._dismiss(signal.SIGTERM)
 
     async def end(self, *, expected: bool) -> ExitReport:
         """Kill the group and what left it, then reap. Takes at most `KILL_TIMEOUT` seconds."""
@@ -58,12 +67,17 @@ class Child:
             tree.signal_group(self.pid, signal.SIGKILL)
             with trio.move_on_after(KILL_TIMEOUT):
                 await self.wait()
-                await tree.dismiss(self.pid, self._token_sha256, signal.SIGKILL)
+                self._confinement.kill()
+                await self._dismiss(signal.SIGKILL)
             self._report = self._reap(expected=expected)
         return self._report
 
     async def log_tail(self) -> list[str]:
         return await trio.to_thread.run_sync(failure.log_tail, self._spec, self._log_starts)
+
+    async def _dismiss(self, number: signal.Signals) -> None:
+        members = self._confinement.members
+        await tree.dismiss(self.pid, self._token_sha256, number, members=members)
 
     def _reap(self, *, expected: bool) -> ExitReport:
         report = exits.reap(self.pid, expected=expected)
@@ -78,4 +92,6 @@ class Child:
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
+        report = self._confinement.explain(report)
+        self._confinement.close()
         return report

@@ -81,6 +81,7 @@ def _details(report: ExitReport, probe: ProbeResult | None, lines: list[str]) ->
         "status": report.status,
         "signal": report.signal_number,
         "expected": report.expected,
+        "oom": report.oom,
         "at": report.at,
         "description": report.describe(),
     }

@@ -31,13 +31,35 @@ class Stat:
 
 def read_stat(pid: int) -> Stat | None:
     """Return what is known of a process, None when there is none (or no /proc)."""
-    try:
-        content = _read(f"{PROC}/{pid}/stat")
-    except OSError:
+    content = raw_stat(pid)
+    if content is None:
         return None
     # The second field is the program's name in parentheses and may itself hold ") ".
     fields = content.rpartition(b")")[2].split()
     return Stat(state=fields[0].decode(), group=int(fields[2]), start_ticks=int(fields[19]))
+
+
+def raw_stat(pid: int) -> bytes | None:
+    """Return /proc/<pid>/stat as it is."""
+    try:
+        return _read(f"{PROC}/{pid}/stat")
+    except OSError:
+        return None
+
+
+def count_open_files(pid: int) -> int:
+    """Return how many files a process has open, 0 when it is gone. Raises OSError when we may not look."""
+    try:
+        # Since Linux 6.2 that is the directory's size; before, the size is 0.
+        return os.stat(f"{PROC}/{pid}/fd").st_size or len(os.listdir(f"{PROC}/{pid}/fd"))  # noqa: PTH116, PTH208
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether there is such a process, and it is no zombie."""
+    stat = read_stat(pid)
+    return stat is not None and stat.alive
 
 
 def token_sha256(pid: int) -> str | None:
@@ -75,6 +97,25 @@ def pids() -> list[int]:
         return [int(name) for name in os.listdir(PROC) if name.isdecimal()]  # noqa: PTH208 - see _read
     except OSError:
         return []
+
+
+def available() -> bool:
+    """Say whether there is a /proc that tells of processes."""
+    return os.path.exists(f"{PROC}/self/stat")  # noqa: PTH110 - see _read
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has forked and that are its own still.
+
+    None where the kernel does not tell (CONFIG_PROC_CHILDREN), and when the process is gone.
+    """
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"{PROC}/{pid}/task"):  # noqa: PTH208 - see _read
+            found += map(int, _read(f"{PROC}/{pid}/task/{thread}/children").split())
+    except OSError:
+        return found
+    return found
 
 
 def _read(path: str) -> bytes:

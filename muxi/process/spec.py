@@ -6,6 +6,9 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from muxi.config.values import format_size
+from muxi.process.limits import NO_LIMITS, Limits
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -50,6 +53,7 @@ class ProcessSpec:
     """Seconds between TERM and KILL of the process group."""
     token: str = field(default="", repr=False)
     """What marks every process of this specification as ours; "": a new one for each."""
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +61,26 @@ class ExitReport:
     """How a process ended. Exactly one of `status` (0 to 255) and `signal_number` is set.
 
     `expected` is true when it ended because we asked it to (also when it died of our TERM).
-    `at` is Unix time in seconds.
+    `oom`: it was killed for want of memory, by the kernel or by our own watch; `memory_limit` is the
+    limit that it was held to, in bytes (0: none of ours). `at` is Unix time in seconds.
     """
 
     status: int | None
     signal_number: int | None
     expected: bool
     at: float
+    oom: bool = False
+    memory_limit: int = 0
 
     @property
     def clean(self) -> bool:
         return self.expected or self.status == 0
 
     def describe(self) -> str:
-        """Say it in words: "exit status 3", "killed by SIGSEGV"."""
+        """Say it in words: "exit status 3", "killed by SIGSEGV", "ran out of memory (limit 512M)"."""
+        if self.oom:
+            limit = f" (limit {format_size(self.memory_limit)})" if self.memory_limit else ""
+            return f"ran out of memory{limit}"
         if self.signal_number is None:
             return f"exit status {self.status}"
         try:

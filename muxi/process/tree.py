@@ -1,8 +1,8 @@
 """All that came of one spawned process: its group, and descendants that left the group.
 
-A descendant is known by one of two proofs: it is in the process group that we made, or it has
-our instance's random token in its environment (which is inherited, also by a daemon that has
-made a session of its own). One that has neither is not ours to signal.
+A descendant is known by one of three proofs: it is in the process group that we made, or in the
+control group, or it has our instance's random token in its environment (which is inherited, also
+by a daemon that has made a session of its own). One that has none is not ours to signal.
 
 A single descendant is signalled through a pidfd that was opened before the proof was made, so
 the signal can't reach another process that got the same pid meanwhile. Where there is no /proc
@@ -21,7 +21,7 @@ import trio
 from muxi.process import exits, procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 
 def signal_group(group: int, number: signal.Signals) -> None:
@@ -34,15 +34,27 @@ def signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-async def dismiss(group: int | None, token_sha256: str, number: signal.Signals) -> None:
+def nobody() -> Collection[int]:
+    return ()
+
+
+async def dismiss(
+    group: int | None,
+    token_sha256: str,
+    number: signal.Signals,
+    *,
+    members: Callable[[], Collection[int]] = nobody,
+) -> None:
     """Signal all living descendants, wait until they are gone, and look again until none is left.
+
+    `members` tells who is in the control group that we made.
 
     Without end when they ignore the signal: the caller sets the deadline. The leader itself is
     not waited for when it is a zombie.
     """
     while True:
         with ExitStack() as opened:
-            handles = await trio.to_thread.run_sync(_open_living, group, token_sha256)
+            handles = await trio.to_thread.run_sync(_open_living, group, token_sha256, members)
             for handle in handles:
                 opened.callback(os.close, handle)
             if not handles:
@@ -58,13 +70,13 @@ def living(group: int | None, token_sha256: str) -> Iterator[int]:
     return (pid for pid in procfs.pids() if _is_living(pid, group, token_sha256))
 
 
-def _open_living(group: int | None, token_sha256: str) -> list[int]:
+def _open_living(group: int | None, token_sha256: str, members: Callable[[], Collection[int]]) -> list[int]:
     handles = []
-    for pid in living(group, token_sha256):
+    for pid in {*living(group, token_sha256), *members()}:
         handle = exits.open_pidfd(pid)
         if handle is None:
             continue
-        if _is_living(pid, group, token_sha256):
+        if _is_living(pid, group, token_sha256) or (pid in members() and procfs.is_alive(pid)):
             handles.append(handle)
         else:
             os.close(handle)

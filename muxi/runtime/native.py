@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from muxi.errors import FormationFailed, RequestError
+from muxi.process.limits import NO_LIMITS
 from muxi.process.spec import HealthCheck, ProcessSpec
 from muxi.runtime.program import SERVER_VARIABLES, HealthOptions, Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from muxi.process.limits import Limits
 
 DEFAULT_COMMAND = ("python3", "app.py")
 
@@ -50,6 +53,7 @@ def native_spec(
     stop_timeout: float,
     search_path: str,
     extra_env: Mapping[str, str],
+    limits: Limits = NO_LIMITS,
     find: Callable[[str, str], str | None] = find_program,
 ) -> ProcessSpec:
     """Make the specification of a native formation's process. Asks the disk by `find` only.
@@ -88,6 +92,7 @@ def native_spec(
         env=env,
         health=_health(program.health, defaults),
         stop_timeout=stop_timeout if program.stop_timeout is None else program.stop_timeout,
+        limits=limits,
     )
 
 

@@ -1,7 +1,7 @@
 """The composition: builds the parts of the server, and runs them as one tree of tasks.
 
     server nursery
-      audit log, registry writer
+      audit log, registry writer, meter of what formations use
       fleet ─ one owner a formation ─ its instance
       listener ─ one task a connection
 
@@ -26,6 +26,8 @@ from muxi.auth.keyring import Keyring
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
+from muxi.process.confinement import Confiner
+from muxi.process.meter import Meter
 from muxi.proxy.limits import Limits
 from muxi.proxy.listener import Listener
 from muxi.proxy.trust import Trust
@@ -55,12 +57,14 @@ class Server:
         registry: store.Registry,
         certificates: Certificates | None,
         history: History,
+        confiner: Confiner | None = None,
     ) -> None:
         """Take listening sockets, which stay the caller's, and what has been read from the disk."""
         self.config = config
         self.registry = registry
         self.routes = RouteTable()
         self.audit = AuditLog(config.logging.audit_log)
+        self._confiner = confiner or Confiner()
         self._sockets = sockets
         self._certificates = certificates
         self.fleet = Fleet(self._facilities())
@@ -82,11 +86,12 @@ class Server:
         sockets: Sequence[socket.socket],
         certificates: Certificates | None,
         history: History,
+        confiner: Confiner | None = None,
     ) -> Server:
         """Make one of what is on the disk. Raises OperatorError when that can't be read."""
         registry = await trio.to_thread.run_sync(store.load, config.paths.data_dir / store.NAME)
         await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
-        return cls(config, sockets, registry, certificates, history)
+        return cls(config, sockets, registry, certificates, history, confiner)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run all parts until cancelled. Started once the port answers and formations are being restored.
@@ -97,6 +102,7 @@ class Server:
             await nursery.start(self.audit.run)
             nursery.start_soon(self.registry.run)
             await nursery.start(self.fleet.run)
+            nursery.start_soon(Meter(self._confiner, self.config.formations.usage_interval).run)
             # It only begins to; but from then on each formation has a route, where requests wait.
             await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
@@ -144,6 +150,7 @@ class Server:
             server_url=f"{_scheme(self.config)}://localhost:{self._port}",
             search_path=os.environ.get("PATH", os.defpath),
             restoring=trio.CapacityLimiter(max(4, 2 * (os.cpu_count() or 1))),
+            confiner=self._confiner,
         )
 
     def _api_parts(self, history: History) -> ApiParts:
@@ -158,6 +165,7 @@ class Server:
             # The listener needs the app, the app asks the listener: later, when both are there.
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
+            limits_in_force=self._confiner.in_force,
         )
 
     def _authentication(self, config: Config) -> tuple[Keyring | None, ApiSettings]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from muxi.config.load import Loaded
     from muxi.config.model import Config
     from muxi.errors import OperatorError
+    from muxi.process.confinement import Confiner
     from muxi.proxy.certificates import Certificates
     from muxi.server.history import History
     from muxi.server.notify import Manager
@@ -61,6 +62,7 @@ class Surroundings:
     signals: SignalBox
     manager: Manager
     history: History
+    confiner: Confiner
 
 
 class Life:
@@ -122,7 +124,9 @@ class Life:
 
     async def _serve(self) -> Ending:
         around = self._around
-        server = await Server.load(self.config, around.sockets, around.certificates, around.history)
+        server = await Server.load(
+            self.config, around.sockets, around.certificates, around.history, around.confiner
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
             around.manager.ready(f"Serving on {server.url}")

@@ -13,6 +13,9 @@ import trio
 from muxi.config.load import Loaded
 from muxi.errors import OperatorError
 from muxi.observe.logging import configure_logging
+from muxi.process.cgroups import detect, installation
+from muxi.process.confinement import Confiner
+from muxi.process.subreaper import become_subreaper
 from muxi.proxy.sockets import raise_descriptor_limit
 from muxi.registry.lock import exclusive
 from muxi.server.check import load_certificates
@@ -55,6 +58,10 @@ def run(config: Config, *, notes: Sequence[str] = (), reread: Callable[[], Loade
         sockets = inheritance.listen(config)
         for sock in sockets:
             held.callback(sock.close)
+        become_subreaper()
+        groups = detect(installation(config.paths.data_dir))
+        held.callback(groups.close)
+        groups.sweep()
         manager = Manager.from_environment(os.environ)
         held.callback(manager.close)
         for note in notes:
@@ -67,6 +74,7 @@ def run(config: Config, *, notes: Sequence[str] = (), reread: Callable[[], Loade
             signals=signals,
             manager=manager,
             history=History.after(inheritance.handover, config.paths.data_dir),
+            confiner=Confiner(groups),
         )
         signals.catch(*STOP)
         host, port = inheritance.address

@@ -304,7 +304,13 @@ def make_scope(method: str, target: str, headers: Mapping[str, str], path: str |
     }
 
 
-def make_api(directory: Path, *views: FormationView, authenticated: bool = True, **settings: Any) -> Api:
+def make_api(
+    directory: Path,
+    *views: FormationView,
+    authenticated: bool = True,
+    in_force: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Api:
     fleet = FakeFleet(directory, {item.id: item for item in views})
     audit = AuditLog(directory / "logs" / "audit.log")
     values: dict[str, Any] = {
@@ -322,6 +328,7 @@ def make_api(directory: Path, *views: FormationView, authenticated: bool = True,
         audit=audit,
         version="1.0.0",
         started_at=NOW - 3600,
+        limits_in_force=lambda: in_force or {},
         now=lambda: NOW,
     )
     return Api(create_app(parts), fleet, audit, directory)

@@ -6,6 +6,7 @@ import pytest
 
 from muxi.errors import Conflict, FormationFailed
 from muxi.process.spec import ExitReport
+from muxi.process.usage import Usage
 from tests.api.harness import NOW, Api, make_api, view
 
 if TYPE_CHECKING:
@@ -78,11 +79,28 @@ async def test_a_crash_is_told_with_its_reason(tmp_path: Path) -> None:
         "status": None,
         "signal": 9,
         "expected": False,
+        "oom": False,
         "at": "2027-01-15T08:00:00.000Z",
         "description": "killed by SIGKILL",
     }
     assert item["reason"] == "killed by SIGKILL"
     assert item["next_try_at"] == "2027-01-15T08:00:01.000Z"
+
+
+async def test_what_a_formation_uses_is_told_with_its_time(tmp_path: Path) -> None:
+    used = Usage(processes=3, threads=9, memory=5 << 20, cpu_seconds=1.25, open_files=None, at=NOW - 4)
+    api = make_api(tmp_path, view("my-bot", usage=used), view("a-bot", "stopped"))
+    expected = {
+        "processes": 3,
+        "threads": 9,
+        "memory": 5242880,
+        "cpu_seconds": 1.25,
+        "open_files": None,
+        "at": "2027-01-15T07:59:56.000Z",
+    }
+    assert (await api.get("/rpc/formations/my-bot")).data["usage"] == expected
+    listed = (await api.get("/rpc/formations")).data["formations"]
+    assert [item["usage"] for item in listed] == [None, expected]
 
 
 @pytest.mark.parametrize(
