@@ -1,7 +1,7 @@
 """The composition: builds the parts of the server, and runs them as one tree of tasks.
 
     server nursery
-      audit log, registry writer
+      audit log, registry writer, log keeper
       fleet ─ one owner a formation ─ its instance
       listener ─ one task a connection
 
@@ -32,6 +32,8 @@ from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
 from muxi.observe.logging import configure_logging
+from muxi.process.log_keeper import LogKeeper
+from muxi.process.log_rotation import LogLimits
 from muxi.proxy.certificates import Certificates
 from muxi.proxy.limits import Limits
 from muxi.proxy.listener import Listener
@@ -103,7 +105,8 @@ async def serve(
     await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
     routes = RouteTable()
     audit = AuditLog(config.logging.audit_log)
-    fleet = Fleet(_facilities(config, sockets, registry, routes))
+    keeper = LogKeeper(config.formations.logs_dir, log_limits(config))
+    fleet = Fleet(_facilities(config, sockets, registry, routes, keeper))
     listener = Listener(
         routes,
         # The app needs the listener's status, the listener needs the app.
@@ -117,6 +120,7 @@ async def serve(
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
         nursery.start_soon(registry.run)
+        await nursery.start(keeper.run)
         await nursery.start(fleet.run)
         await nursery.start(listener.serve, sockets)
         log.info("listening", url=_url(config, sockets), version=__version__, pid=os.getpid())
@@ -193,7 +197,11 @@ async def _shut_down(listener: Listener, fleet: Fleet, registry: store.Registry)
 
 
 def _facilities(
-    config: Config, sockets: Sequence[socket.socket], registry: store.Registry, routes: RouteTable
+    config: Config,
+    sockets: Sequence[socket.socket],
+    registry: store.Registry,
+    routes: RouteTable,
+    keeper: LogKeeper,
 ) -> Facilities:
     start, end = config.formations.port_range
     return Facilities(
@@ -204,6 +212,7 @@ def _facilities(
         server_url=f"{_scheme(config)}://localhost:{_port(sockets)}",
         search_path=os.environ.get("PATH", os.defpath),
         restoring=trio.CapacityLimiter(max(4, 2 * (os.cpu_count() or 1))),
+        log_problems=keeper.problems,
     )
 
 
@@ -231,6 +240,14 @@ def _api_parts(
         started_at=time.time(),
         proxy_status=proxy_status,
     )
+
+
+def log_limits(config: Config) -> LogLimits | None:
+    """Return what formations' logs are kept within; None: they are not rotated."""
+    settings = config.formations
+    if not settings.log_rotation_enabled:
+        return None
+    return LogLimits(settings.log_max_size, settings.log_max_files, settings.log_max_total)
 
 
 def _limits(config: Config) -> Limits:

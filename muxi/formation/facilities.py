@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from muxi.formation.releases import Releases, workspace
@@ -11,6 +11,7 @@ from muxi.process.restart import RestartPolicy
 from muxi.process.spec import HealthCheck
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import trio
@@ -29,7 +30,8 @@ class Facilities:
     """Shared by all formations' tasks; each of them changes only what is its formation's.
 
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
-    looked up on, `restoring` bounds how many are started at once when the server starts.
+    looked up on, `restoring` bounds how many are started at once when the server starts. `log_problems`
+    says, by id, why a formation's output can't be kept as it should.
     """
 
     config: Config
@@ -39,6 +41,7 @@ class Facilities:
     server_url: str
     search_path: str
     restoring: trio.CapacityLimiter
+    log_problems: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def formations_dir(self) -> Path:

@@ -20,6 +20,7 @@ import trio
 
 from muxi.errors import FormationFailed, MuxiError, OperatorError, StorageError
 from muxi.process.child import Child
+from muxi.process.output import end_position
 from muxi.process.procfs import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -61,10 +62,9 @@ async def spawn(spec: ProcessSpec) -> Child:
     Raises FormationFailed when its command can't be run, StorageError when its output files
     can't be written, OperatorError when the machine has no room for another process.
     """
-    stdout, stderr = await trio.to_thread.run_sync(_open_outputs, spec)
+    stdout, stderr, log_starts = await trio.to_thread.run_sync(_open_outputs, spec)
     # From here to the return there is no checkpoint, so no cancellation can lose the child.
     try:
-        log_starts = os.fstat(stdout).st_size, os.fstat(stderr).st_size
         token = spec.token or secrets.token_hex(16)
         return Child(_fork(spec, token, stdout, stderr), token, spec, log_starts)
     finally:
@@ -72,19 +72,22 @@ async def spawn(spec: ProcessSpec) -> Child:
         os.close(stderr)
 
 
-def _open_outputs(spec: ProcessSpec) -> tuple[int, int]:
-    stdout = _open_output(spec.stdout)
+def _open_outputs(spec: ProcessSpec) -> tuple[int, int, tuple[int, int]]:
+    """Open both logs; return also the positions where this run's output begins."""
+    stdout, stdout_start = _open_output(spec.stdout)
     try:
-        return stdout, _open_output(spec.stderr)
+        stderr, stderr_start = _open_output(spec.stderr)
     except BaseException:
         os.close(stdout)
         raise
+    return stdout, stderr, (stdout_start, stderr_start)
 
 
-def _open_output(path: Path) -> int:
+def _open_output(path: Path) -> tuple[int, int]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, LOG_MODE)
+        start = end_position(path)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, LOG_MODE), start
     except OSError as error:
         raise StorageError(
             f"The output file {path} can't be opened: {error.strerror}.",
