@@ -1,7 +1,12 @@
-"""Writes numbered lines as fast as it can, in pieces that end within lines, until TERM; then "end"."""
+"""Writes numbered lines in pieces that end within lines, until TERM; then "end".
+
+As fast as it can, or with a pause after each thousand: its argument, in seconds.
+"""
 
 import os
 import signal
+import sys
+import time
 
 stop: list[int] = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
@@ -19,4 +24,6 @@ while not stop:
     cut = len(rest) - 3
     write(rest[:cut])
     rest = rest[cut:]
+    if len(sys.argv) > 1:
+        time.sleep(float(sys.argv[1]))
 write(rest + b"end\n")
