@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import trio
+
     from muxi.api.audit import AuditLog
     from muxi.formation.operation import Operation
     from muxi.formation.upload import Upload
@@ -41,6 +43,10 @@ class Fleet(Protocol):
     def delete(self, formation_id: str) -> Operation: ...
 
     def log_files(self, formation_id: str) -> LogFiles: ...
+
+    def deletion(self, formation_id: str) -> trio.Event:
+        """Return the event that is set once the formation has been deleted."""
+        ...
 
     def counts(self) -> Counts: ...
 

@@ -257,10 +257,12 @@ class FormationsConfig(FormationLimits):
         boolean(),
         "Whether the logs of formations are rotated.",
         unset_with=("log_max_size", "log_max_files"),
-        pending=True,
     )
-    log_max_size: int = key(10 * M, size(K), "The size at which a log is rotated.", zero=10 * M, pending=True)
-    log_max_files: int = key(10, integer(1, 10_000), "How many rotated logs are kept.", zero=10, pending=True)
+    log_max_size: int = key(10 * M, size(K), "The size at which a log is rotated.", zero=10 * M)
+    log_max_files: int = key(10, integer(1, 10_000), "How many rotated files of a log are kept.", zero=10)
+    log_max_total: int = key(
+        0, size(0), "The most that all logs of a formation may take together; 0: what the other two allow."
+    )
     bundle: BundleLimits = group(BundleLimits, "What an uploaded bundle may hold.")
 
     @property

@@ -23,6 +23,7 @@ from muxi.formation.manifest import check_identity, read_manifest
 from muxi.formation.policy import check_options
 from muxi.formation.resources import check_resources
 from muxi.formation.secrets import check_secrets
+from muxi.process import log_pieces
 from muxi.registry.records import FormationRecord
 from muxi.runtime.native import require_native
 
@@ -142,9 +143,9 @@ async def _place(
 
 
 def remove_logs(logs: LogFiles) -> None:
-    """Remove a formation's output (blocking); what is not there is fine."""
-    logs.stdout.unlink(missing_ok=True)
-    logs.stderr.unlink(missing_ok=True)
+    """Remove a formation's output, the rotated files too (blocking); what is not there is fine."""
+    log_pieces.remove(logs.stdout)
+    log_pieces.remove(logs.stderr)
 
 
 def _addresses(owner: Owner) -> dict[str, object]:

@@ -13,6 +13,7 @@ from muxi.process.spawn import spawn
 from muxi.process.spec import HealthCheck
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import trio
@@ -36,7 +37,8 @@ class Facilities:
 
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
-    limits their processes and knows them all.
+    limits their processes and knows them all. `log_problems` says, by id, why a formation's output
+    can't be kept as it should.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class Facilities:
     search_path: str
     restoring: trio.CapacityLimiter
     confiner: Confiner = field(default_factory=Confiner)
+    log_problems: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def formations_dir(self) -> Path:

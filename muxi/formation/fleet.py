@@ -140,6 +140,9 @@ class Fleet:
     def log_files(self, formation_id: str) -> LogFiles:
         return self._facilities.log_files(self._known(formation_id).id)
 
+    def deletion(self, formation_id: str) -> trio.Event:
+        return self._known(formation_id).ended
+
     def counts(self) -> Counts:
         states = [owner.status for owner in self._owners.values() if owner.record is not None]
         return Counts(
@@ -176,6 +179,7 @@ class Fleet:
         structlog.contextvars.bind_contextvars(formation_id=owner.id)
         try:
             await owner.run()
+            owner.ended.set()
         except Exception:
             # A defect in one formation's task must not reach the other formations.
             log.exception("formation task broke")

@@ -67,6 +67,8 @@ class Owner:
         self.facilities = facilities
         self.record = record
         self.instance: Instance | None = None
+        #: Set once there is nothing of the formation any more.
+        self.ended = trio.Event()
         self._latest: _Order | None = None
         self._interrupted = False
         self._orders, self._inbox = trio.open_memory_channel[_Order](2)
@@ -151,7 +153,7 @@ class Owner:
             deployed_at=record.deployed_at,
             updated_at=started or record.updated_at,
             since=instance.since if instance is not None else record.updated_at,
-            reason=instance.reason if instance is not None else None,
+            reason=(instance and instance.reason) or self.facilities.log_problems.get(self.id),
             next_try_at=instance.next_try_at if instance is not None else None,
             last_exit=instance.last_exit if instance is not None else None,
             operation_id=self.operation.id if self.operation is not None else None,

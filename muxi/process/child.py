@@ -38,7 +38,7 @@ class Child:
     ) -> None:
         """Take over a process just spawned.
 
-        `log_starts` are the sizes of its stdout and stderr files before: an earlier one's output.
+        `log_starts` are the ends of its stdout and stderr logs before: an earlier one's output.
         The confinement is closed when it has been reaped.
         """
         self.started_at = time.time()

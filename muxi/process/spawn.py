@@ -18,6 +18,7 @@ import trio
 from muxi.errors import FormationFailed, MuxiError, OperatorError, StorageError
 from muxi.process.confinement import Confiner
 from muxi.process.newborn import Newborn
+from muxi.process.output import end_position
 from muxi.process.procfs import TOKEN_VARIABLE
 from muxi.process.system import this_system
 
@@ -68,10 +69,9 @@ async def spawn(
     """
     system, confiner = system or this_system(), confiner or Confiner()
     token = spec.token or secrets.token_hex(16)
-    stdout, stderr, group = await trio.to_thread.run_sync(_prepare, spec, token, confiner)
+    stdout, stderr, log_starts, group = await trio.to_thread.run_sync(_prepare, spec, token, confiner)
     # From here to the return there is no checkpoint that can be cancelled and so lose the child.
     try:
-        log_starts = os.fstat(stdout).st_size, os.fstat(stderr).st_size
         popen = _start(system, spec, token, stdout, stderr)
     except BaseException:
         confiner.discard(group)
@@ -87,24 +87,29 @@ async def spawn(
     return handle
 
 
-def _prepare(spec: ProcessSpec, token: str, confiner: Confiner) -> tuple[int, int, Group | None]:
-    stdout, stderr = _open_outputs(spec)
-    return stdout, stderr, confiner.prepare(spec, token)
+def _prepare(
+    spec: ProcessSpec, token: str, confiner: Confiner
+) -> tuple[int, int, tuple[int, int], Group | None]:
+    stdout, stderr, log_starts = _open_outputs(spec)
+    return stdout, stderr, log_starts, confiner.prepare(spec, token)
 
 
-def _open_outputs(spec: ProcessSpec) -> tuple[int, int]:
-    stdout = _open_output(spec.stdout)
+def _open_outputs(spec: ProcessSpec) -> tuple[int, int, tuple[int, int]]:
+    """Open both logs; return also the positions where this run's output begins."""
+    stdout, stdout_start = _open_output(spec.stdout)
     try:
-        return stdout, _open_output(spec.stderr)
+        stderr, stderr_start = _open_output(spec.stderr)
     except BaseException:
         os.close(stdout)
         raise
+    return stdout, stderr, (stdout_start, stderr_start)
 
 
-def _open_output(path: Path) -> int:
+def _open_output(path: Path) -> tuple[int, int]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, LOG_MODE)
+        start = end_position(path)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, LOG_MODE), start
     except OSError as error:
         raise StorageError(
             f"The output file {path} can't be opened: {error.strerror}.",

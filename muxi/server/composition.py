@@ -1,7 +1,7 @@
 """The composition: builds the parts of the server, and runs them as one tree of tasks.
 
     server nursery
-      audit log, registry writer, meter of what formations use
+      audit log, registry writer, log keeper, meter of what formations use
       fleet ─ one owner a formation ─ its instance
       listener ─ one task a connection
 
@@ -27,6 +27,8 @@ from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
 from muxi.process.confinement import Confiner
+from muxi.process.log_keeper import LogKeeper
+from muxi.process.log_rotation import LogLimits
 from muxi.process.meter import Meter
 from muxi.proxy.limits import Limits
 from muxi.proxy.listener import Listener
@@ -65,6 +67,7 @@ class Server:
         self.routes = RouteTable()
         self.audit = AuditLog(config.logging.audit_log)
         self._confiner = confiner or Confiner()
+        self._log_keeper = LogKeeper(config.formations.logs_dir, _log_limits(config))
         self._sockets = sockets
         self._certificates = certificates
         self.fleet = Fleet(self._facilities())
@@ -102,6 +105,7 @@ class Server:
             await nursery.start(self.audit.run)
             nursery.start_soon(self.registry.run)
             await nursery.start(self.fleet.run)
+            await nursery.start(self._log_keeper.run)
             nursery.start_soon(Meter(self._confiner, self.config.formations.usage_interval).run)
             # It only begins to; but from then on each formation has a route, where requests wait.
             await self.fleet.restore()
@@ -122,6 +126,7 @@ class Server:
             self._certificates.take(certificates)
         self.config = config
         self.fleet.configure(config)
+        self._log_keeper.limits = _log_limits(config)
         self._api.authenticator, self._api.settings = self._authentication(config)
         self.listener.configure(
             _limits(config),
@@ -151,6 +156,7 @@ class Server:
             search_path=os.environ.get("PATH", os.defpath),
             restoring=trio.CapacityLimiter(max(4, 2 * (os.cpu_count() or 1))),
             confiner=self._confiner,
+            log_problems=self._log_keeper.problems,
         )
 
     def _api_parts(self, history: History) -> ApiParts:
@@ -179,6 +185,14 @@ class Server:
             known_keys=frozenset(keyring.key_ids),
         )
         return keyring if config.auth.enabled else None, settings
+
+
+def _log_limits(config: Config) -> LogLimits | None:
+    """Return what formations' logs are kept within; None: they are not rotated."""
+    settings = config.formations
+    if not settings.log_rotation_enabled:
+        return None
+    return LogLimits(settings.log_max_size, settings.log_max_files, settings.log_max_total)
 
 
 def _limits(config: Config) -> Limits:

@@ -64,6 +64,7 @@ class FakeFleet:
     results: dict[str, Mapping[str, object] | MuxiError] = field(default_factory=dict)
     refusal: BaseException | None = None
     upload_path: Path | None = None
+    deleted: trio.Event = field(default_factory=trio.Event)
 
     def list(self) -> Sequence[FormationView]:
         return list(self.views.values())
@@ -102,6 +103,10 @@ class FakeFleet:
         return LogFiles(
             self.directory / f"{formation_id}-out.log", self.directory / f"{formation_id}-err.log"
         )
+
+    def deletion(self, formation_id: str) -> trio.Event:
+        self.get(formation_id)
+        return self.deleted
 
     def counts(self) -> Counts:
         statuses = [item.status for item in self.views.values()]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from muxi.process import procfs
 from muxi.process.spec import HealthCheck, ProcessSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 APPS = Path(__file__).parent / "apps"
 QUICK = HealthCheck(interval=0.05, timeout=5.0, startup_timeout=30.0, period=0.05)
@@ -95,3 +97,25 @@ def is_alive() -> Callable[[int], bool]:
 @pytest.fixture
 def count_fds() -> Callable[[], int]:
     return lambda: len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Mount a file system of 1 MiB; skipped where we may not."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if request.param == "tmpfs":
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    else:
+        image = tmp_path / "image"
+        with image.open("wb") as file:
+            file.truncate(1 << 20)
+        make = ["mkfs.ext4", "-q", "-O", "^has_journal", str(image)]
+        made = subprocess.run(make, capture_output=True, check=False)
+        command = ["mount", "-o", "loop", str(image), str(disk)]
+        if made.returncode:
+            pytest.skip("no ext4 can be made here")
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
