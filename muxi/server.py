@@ -31,6 +31,7 @@ from muxi.formation.disk import storage_error
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
+from muxi.formation.takeover import take_over
 from muxi.observe.logging import configure_logging
 from muxi.proxy.certificates import Certificates
 from muxi.proxy.limits import Limits
@@ -99,15 +100,18 @@ async def serve(
     Started once the port answers and formations are being restored. Cancelling it kills all
     formations' processes at once; nothing of them is left behind.
     """
-    registry = await trio.to_thread.run_sync(store.load, config.paths.data_dir / "registry.json")
+    registry_file = config.paths.data_dir / "registry.json"
+    await trio.to_thread.run_sync(take_over, config.formations.formations_dir, registry_file)
+    registry = await trio.to_thread.run_sync(store.load, registry_file)
     await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
     routes = RouteTable()
     audit = AuditLog(config.logging.audit_log)
-    fleet = Fleet(_facilities(config, sockets, registry, routes))
+    facilities = _facilities(config, sockets, registry, routes)
+    fleet = Fleet(facilities)
     listener = Listener(
         routes,
         # The app needs the listener's status, the listener needs the app.
-        create_app(_api_parts(config, sockets, fleet, audit, lambda: listener.status())),  # noqa: PLW0108
+        create_app(_api_parts(facilities, sockets, fleet, audit, lambda: listener.status())),  # noqa: PLW0108
         version=__version__,
         limits=_limits(config),
         trusts=Trust(config.server.trusted_proxies),
@@ -208,12 +212,13 @@ def _facilities(
 
 
 def _api_parts(
-    config: Config,
+    facilities: Facilities,
     sockets: Sequence[socket.socket],
     fleet: Fleet,
     audit: AuditLog,
     proxy_status: Callable[[], Mapping[str, object]],
 ) -> ApiParts:
+    config = facilities.config
     keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
     return ApiParts(
         fleet=fleet,
@@ -226,6 +231,7 @@ def _api_parts(
             max_upload_size=config.formations.bundle.max_upload_size,
             known_keys=frozenset(keyring.key_ids),
         ),
+        facilities=facilities,
         audit=audit,
         version=__version__,
         started_at=time.time(),
