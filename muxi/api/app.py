@@ -12,6 +12,8 @@ from werkzeug.exceptions import HTTPException
 from muxi.api.authentication import Guard
 from muxi.api.connection import ApiConnection, ApiRequest
 from muxi.api.deploy import DeployRoutes
+from muxi.api.download import DownloadRoutes
+from muxi.api.drafts import DraftRoutes
 from muxi.api.failures import answer_defect, answer_http_error, answer_muxi_error
 from muxi.api.formations import FormationRoutes
 from muxi.api.later import LaterRoutes
@@ -19,6 +21,7 @@ from muxi.api.logs import LogRoutes
 from muxi.api.public import PublicRoutes
 from muxi.api.routing import route_of
 from muxi.api.server import ServerRoutes
+from muxi.api.validate import ValidateRoutes
 from muxi.errors import MuxiError
 
 if TYPE_CHECKING:
@@ -91,6 +94,9 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
         *FormationRoutes(parts).endpoints(),
         *DeployRoutes(parts).endpoints(),
         *LogRoutes(parts).endpoints(),
+        *DraftRoutes(parts).endpoints(),
+        *DownloadRoutes(parts).endpoints(),
+        *ValidateRoutes(parts).endpoints(),
         *LaterRoutes().endpoints(),
     )
 

@@ -23,15 +23,7 @@ _MISSING: tuple[tuple[str, str, str, str], ...] = (
     ("POST", f"{ONE}/rollback", "Rolling back", "Deploy the older bundle again."),
     ("POST", f"{ONE}/rollback/stream", "Rolling back", "Deploy the older bundle again."),
     ("POST", f"{ONE}/cancel-update", "Cancelling an update", "There are no updates to cancel yet."),
-    ("GET", f"{ONE}/download", "Downloading a formation", "Keep the bundle that you deployed."),
     ("GET", f"{ONE}/operation", "Watching an operation again", "Look at the formation's status."),
-    ("POST", f"{ONE}/draft/files", "Editing drafts", "Edit the files where you keep them, then deploy."),
-    (
-        "POST",
-        "/rpc/formations/validate",
-        "Validating without deploying",
-        "Deploy: a bad bundle leaves nothing.",
-    ),
     ("POST", "/rpc/dev/run", "Running a draft", _RUN_IT),
     ("POST", "/rpc/dev/stop", "Stopping a draft", "There are no drafts to stop yet."),
 )

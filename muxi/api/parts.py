@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import trio
 
     from muxi.api.audit import AuditLog
+    from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Operation
     from muxi.formation.upload import Upload
     from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage
@@ -32,6 +33,10 @@ class Fleet(Protocol):
 
     def deploy(self, upload: Upload, formation_id: str, version: str | None) -> Operation:
         """Begin a deploy. From here on the upload is the fleet's to discard, unless this raises."""
+        ...
+
+    def deploy_draft(self, formation_id: str) -> Operation:
+        """Begin a first deploy of the formation's draft."""
         ...
 
     def start(self, formation_id: str) -> Operation: ...
@@ -94,6 +99,8 @@ class ApiParts:
     fleet: Fleet
     authenticator: Authenticator | None
     settings: ApiSettings
+    facilities: Facilities
+    """What a formation's files are reached by: its releases, its draft."""
     audit: AuditLog
     version: str
     started_at: float

@@ -38,6 +38,7 @@ __all__ = [
     "BundleLimits",
     "Config",
     "DeploymentConfig",
+    "DraftLimits",
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
@@ -208,6 +209,13 @@ class BundleLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftLimits:
+    max_file_size: int = key(10 * M, size(1), "The largest single file that may be written to a draft.")
+    max_total_size: int = key(256 * M, size(1), "The largest sum of all files of a draft.")
+    max_files: int = key(10_000, integer(1), "The largest number of files and directories in a draft.")
+
+
+@dataclass(frozen=True, slots=True)
 class FormationsConfig(FormationLimits):
     runtime_type: str = key(
         "native", choice("native", "docker", "singularity"), "How MUXI formations run.", pending=True
@@ -225,7 +233,7 @@ class FormationsConfig(FormationLimits):
     )
     bind_host: str = key("127.0.0.1", host(), "The address formations listen on.", fixed=True)
     max_formations: int = key(100, integer(1, 100_000), "How many formations may be deployed.", zero=100)
-    keep_backups: int = key(1, integer(1, 1000), "How many old versions are kept.", zero=1, pending=True)
+    keep_backups: int = key(1, integer(1, 1000), "How many old releases are kept to roll back to.", zero=1)
     auto_restart: bool = key(
         True,
         boolean(),
@@ -264,6 +272,15 @@ class FormationsConfig(FormationLimits):
         0, size(0), "The most that all logs of a formation may take together; 0: what the other two allow."
     )
     bundle: BundleLimits = group(BundleLimits, "What an uploaded bundle may hold.")
+    draft: DraftLimits = group(DraftLimits, "What a draft may grow to by writing to it.")
+    download_secrets: str = key(
+        "encrypted",
+        choice("all", "encrypted", "none"),
+        "Which files of secrets a download holds: `encrypted` secrets.enc and .env, `all` .key as well.",
+    )
+    disk_reserve: int = key(
+        64 * M, size(0), "The disk space that uploads and deploys leave free; what does not fit is refused."
+    )
 
     @property
     def startup_timeout(self) -> float:

@@ -26,6 +26,7 @@ from muxi.auth.keyring import Keyring
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
+from muxi.formation.takeover import take_over
 from muxi.process.confinement import Confiner
 from muxi.process.log_keeper import LogKeeper
 from muxi.process.log_rotation import LogLimits
@@ -58,20 +59,22 @@ class Server:
         sockets: Sequence[socket.socket],
         registry: store.Registry,
         certificates: Certificates | None,
+        *,
         history: History,
-        confiner: Confiner | None = None,
+        confiner: Confiner,
     ) -> None:
         """Take listening sockets, which stay the caller's, and what has been read from the disk."""
         self.config = config
         self.registry = registry
         self.routes = RouteTable()
         self.audit = AuditLog(config.logging.audit_log)
-        self._confiner = confiner or Confiner()
+        self._confiner = confiner
         self._log_keeper = LogKeeper(config.formations.logs_dir, _log_limits(config))
         self._sockets = sockets
         self._certificates = certificates
-        self.fleet = Fleet(self._facilities())
-        self._api = self._api_parts(history)
+        facilities = self._facilities()
+        self.fleet = Fleet(facilities)
+        self._api = self._api_parts(history, facilities)
         self.listener = Listener(
             self.routes,
             create_app(self._api),
@@ -88,13 +91,16 @@ class Server:
         config: Config,
         sockets: Sequence[socket.socket],
         certificates: Certificates | None,
+        *,
         history: History,
-        confiner: Confiner | None = None,
+        confiner: Confiner,
     ) -> Server:
         """Make one of what is on the disk. Raises OperatorError when that can't be read."""
-        registry = await trio.to_thread.run_sync(store.load, config.paths.data_dir / store.NAME)
+        path = config.paths.data_dir / store.NAME
+        await trio.to_thread.run_sync(take_over, config.formations.formations_dir, path)
+        registry = await trio.to_thread.run_sync(store.load, path)
         await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
-        return cls(config, sockets, registry, certificates, history, confiner)
+        return cls(config, sockets, registry, certificates, history=history, confiner=confiner)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run all parts until cancelled. Started once the port answers and formations are being restored.
@@ -159,12 +165,13 @@ class Server:
             log_problems=self._log_keeper.problems,
         )
 
-    def _api_parts(self, history: History) -> ApiParts:
+    def _api_parts(self, history: History, facilities: Facilities) -> ApiParts:
         authenticator, settings = self._authentication(self.config)
         return ApiParts(
             fleet=self.fleet,
             authenticator=authenticator,
             settings=settings,
+            facilities=facilities,
             audit=self.audit,
             version=__version__,
             started_at=history.started_at,

@@ -125,7 +125,11 @@ class Life:
     async def _serve(self) -> Ending:
         around = self._around
         server = await Server.load(
-            self.config, around.sockets, around.certificates, around.history, around.confiner
+            self.config,
+            around.sockets,
+            around.certificates,
+            history=around.history,
+            confiner=around.confiner,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -15,16 +18,21 @@ from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.credentials import KeyPair
 from muxi.auth.keyring import Keyring
 from muxi.auth.scheme import authorization_header
+from muxi.config.model import Paths, defaults
 from muxi.errors import Conflict, MuxiError, NotFound
+from muxi.formation.facilities import Facilities
 from muxi.formation.operation import Kind, Operation
 from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage, VersionView
+from muxi.registry.ports import PortPool
+from muxi.registry.routes import RouteTable
+from muxi.registry.store import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
 
     from hypercorn.typing import HTTPScope
 
+    from muxi.config.model import Config
     from muxi.formation.upload import Upload
 
 KEY = "muxi_pk_" + "0123456789abcdef01234567"
@@ -80,6 +88,9 @@ class FakeFleet:
             raise self.refusal
         self.uploads.append((upload.path.read_bytes(), formation_id, version))
         upload.path.unlink()
+        return self._begin("deploy", formation_id)
+
+    def deploy_draft(self, formation_id: str) -> Operation:
         return self._begin("deploy", formation_id)
 
     def start(self, formation_id: str) -> Operation:
@@ -144,6 +155,7 @@ class Api:
     fleet: FakeFleet
     audit: AuditLog
     directory: Path
+    facilities: Facilities
 
     def signature(self, method: str, path: str, *, at: float = NOW, secret: str = SECRET) -> str:
         return authorization_header(KEY, secret, method, path, int(at))
@@ -309,11 +321,28 @@ def make_scope(method: str, target: str, headers: Mapping[str, str], path: str |
     }
 
 
+def make_facilities(directory: Path, config: Config | None = None) -> Facilities:
+    """Give the places of formations' files; ports and routes are the fake fleet's, and not used."""
+    paths = Paths(*(directory / name for name in ("config", "data", "log", "cache", "config.yaml")))
+    config = config or defaults(paths)
+    config.formations.formations_dir.mkdir(parents=True, exist_ok=True)
+    return Facilities(
+        config=config,
+        registry=Registry(directory / "registry.json"),
+        ports=PortPool(8000, 9000),
+        routes=RouteTable(),
+        server_url="http://localhost:7890",
+        search_path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}",
+        restoring=trio.CapacityLimiter(1),
+    )
+
+
 def make_api(
     directory: Path,
     *views: FormationView,
     authenticated: bool = True,
     in_force: Mapping[str, str] | None = None,
+    config: Config | None = None,
     **settings: Any,
 ) -> Api:
     fleet = FakeFleet(directory, {item.id: item for item in views})
@@ -326,14 +355,16 @@ def make_api(
         "max_upload_size": 1 << 20,
         "known_keys": frozenset({KEY}),
     }
+    facilities = make_facilities(directory, config)
     parts = ApiParts(
         fleet=fleet,
         authenticator=Keyring([KeyPair(KEY, SECRET)]) if authenticated else None,
         settings=ApiSettings(**(values | settings)),
+        facilities=facilities,
         audit=audit,
         version="1.0.0",
         started_at=NOW - 3600,
         limits_in_force=lambda: in_force or {},
         now=lambda: NOW,
     )
-    return Api(create_app(parts), fleet, audit, directory)
+    return Api(create_app(parts), fleet, audit, directory, facilities)

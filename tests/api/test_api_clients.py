@@ -124,7 +124,6 @@ CALLS = [
     ],
     Call("cli run", "POST", "/rpc/dev/run", CLI, b'{"path":"/home/me/bot"}', 501),
     Call("cli stop", "POST", "/rpc/dev/stop", CLI, b'{"formation_id":"x"}', 501),
-    Call("cli download", "GET", f"{ONE}/download?db=true", CLI, status=501),
 ]
 
 

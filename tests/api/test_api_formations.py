@@ -171,10 +171,7 @@ LATER = [
     ("POST", "/rpc/formations/my-bot/rollback"),
     ("POST", "/rpc/formations/my-bot/rollback/stream"),
     ("POST", "/rpc/formations/my-bot/cancel-update"),
-    ("GET", "/rpc/formations/my-bot/download"),
     ("GET", "/rpc/formations/my-bot/operation"),
-    ("POST", "/rpc/formations/my-bot/draft/files"),
-    ("POST", "/rpc/formations/validate"),
     ("POST", "/rpc/dev/run"),
     ("POST", "/rpc/dev/stop"),
 ]
