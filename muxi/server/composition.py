@@ -27,7 +27,6 @@ from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
 from muxi.formation.takeover import take_over
-from muxi.process.confinement import Confiner
 from muxi.process.log_keeper import LogKeeper
 from muxi.process.log_rotation import LogLimits
 from muxi.process.meter import Meter
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from muxi.config.model import Config
+    from muxi.process.confinement import Confiner
     from muxi.proxy.certificates import Certificates
     from muxi.server.history import History
 
