@@ -53,7 +53,7 @@ class Shutdown:
     async def run(self) -> bool:
         """End everything but the tasks themselves. False: something was killed or not saved."""
         share = shares(self._server.config.server.shutdown_timeout)
-        self._manager.stopping("Ending")
+        await self._manager.stopping("Ending")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._report)
             if not self._keep:
@@ -94,11 +94,11 @@ class Shutdown:
     async def _report(self) -> None:
         while True:
             seconds = max(0, round(self._deadline - trio.current_time()))
-            self._manager.extend(2 * REPORT_SECONDS)
+            await self._manager.extend(2 * REPORT_SECONDS)
             await trio.sleep(REPORT_SECONDS)
             left, connections = self._left(), self._server.listener.open_connections
             log.info("still ending", connections=connections, formations=left, seconds_left=seconds)
-            self._manager.status(
+            await self._manager.status(
                 f"Ending: {connections} connections, formations: {', '.join(left) or 'none'}"
             )
 

@@ -32,7 +32,7 @@ def events(server: LiveServer) -> list[str]:
 
 def deploy_stubborn(server: LiveServer, marker: str, **fields: object) -> None:
     """Deploy a formation that ignores SIGTERM."""
-    files = {"app.py": STUBBORN, "recorder.py": RECORDER}
+    files: dict[str, str | bytes] = {"app.py": STUBBORN, "recorder.py": RECORDER}
     packed = bundle("stubborn", files, command=[*COMMAND, marker], **fields)
     assert server.deploy("stubborn", packed).status_code == 201
 
