@@ -36,6 +36,7 @@ from muxi.observe.logging import configure_logging
 from muxi.process.cgroups import detect, installation
 from muxi.process.confinement import Confiner
 from muxi.process.meter import Meter
+from muxi.process.reaper import Reaper
 from muxi.process.subreaper import become_subreaper
 from muxi.proxy.certificates import Certificates
 from muxi.proxy.limits import Limits
@@ -172,6 +173,7 @@ async def _until_signalled(
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             serving = partial(serve, config, sockets, stop, certificates=certificates, confiner=confiner)
+            await nursery.start(Reaper(confiner).run)
             nursery.start_soon(_serve_and_end, nursery, serving)
             async for number in signals:
                 if stop.is_set():
