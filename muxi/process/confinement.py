@@ -123,10 +123,11 @@ class Confiner:
         """Use these control groups, which have been tried (`muxi.process.cgroups.detect`)."""
         self.groups = groups or Groups()
         self._supervised: dict[int, Confinement] = {}
+        self._expected: set[int] = set()
 
-    def __contains__(self, pid: int) -> bool:
+    def __contains__(self, pid: object) -> bool:
         """Say whether this process is supervised: reaped by its owner alone."""
-        return pid in self._supervised
+        return pid in self._supervised or pid in self._expected
 
     def __iter__(self) -> Iterator[Confinement]:
         return iter(tuple(self._supervised.values()))
@@ -152,10 +153,22 @@ class Confiner:
         self._supervised[pid] = confinement
         return confinement
 
+    def expect(self, pid: int) -> None:
+        """Keep a child of ours from being reaped as an orphan until it is adopted, or not (`dismiss`).
+
+        After an exec our children are there still, but not yet known to the new program.
+        """
+        self._expected.add(pid)
+
+    def dismiss(self, pid: int) -> None:
+        """Expect a process no longer."""
+        self._expected.discard(pid)
+
     def adopt(self, spec: ProcessSpec, pid: int) -> Confinement:
         """Know a process that an earlier server started with `spec` and its token (blocking)."""
         confinement = self.enter(spec, pid, spec.token, self.groups.find(pid, group_name(spec, spec.token)))
         confinement.placed = True
+        self.dismiss(pid)
         return confinement
 
     def discard(self, group: Group | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,16 +106,15 @@ def available() -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has forked and that are its own still.
+    """Return the processes whose parent a process is.
 
     None where the kernel does not tell (CONFIG_PROC_CHILDREN), and when the process is gone.
     """
     found: list[int] = []
-    try:
+    with suppress(OSError):
         for thread in os.listdir(f"{PROC}/{pid}/task"):  # noqa: PTH208 - see _read
-            found += map(int, _read(f"{PROC}/{pid}/task/{thread}/children").split())
-    except OSError:
-        return found
+            with suppress(OSError):  # the thread has ended
+                found += map(int, _read(f"{PROC}/{pid}/task/{thread}/children").split())
     return found
 
 

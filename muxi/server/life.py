@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from muxi.errors import MuxiError
+from muxi.process.reaper import Reaper
 from muxi.server import upgrade
 from muxi.server.composition import Server
 from muxi.server.reload import reload
@@ -89,6 +90,7 @@ class Life:
         """Serve to the end. Raises OperatorError when it can't begin to."""
         async with trio.open_nursery() as self._nursery:
             await self._nursery.start(self._around.signals.deliver, self.take)
+            await self._nursery.start(Reaper(self._around.confiner).run)
             self._nursery.start_soon(self._around.manager.keep_alive)
             ending = await self._serve()
             if self._ending is None:
