@@ -20,6 +20,7 @@ from muxi.process.log_rotation import is_due, make_room, rotate_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from muxi.process.log_rotation import LogLimits
@@ -42,10 +43,14 @@ log = structlog.get_logger()
 
 
 class Look(NamedTuple):
-    """What was seen: whose logs are to be rotated, and how much was dropped from whose on a full disk."""
+    """What was seen: whose logs are to be rotated, and how much was dropped from whose on a full disk.
+
+    `present` are all that have logs; None when only some were looked at.
+    """
 
     due: Sequence[str]
     dropped: Mapping[str, int]
+    present: AbstractSet[str] | None
 
 
 class LogKeeper:
@@ -60,6 +65,7 @@ class LogKeeper:
         self.problems: dict[str, str] = {}
         self._directory = directory
         self._busy: set[str] = set()
+        self._dropped: dict[str, int] = {}
         self._threads = trio.CapacityLimiter(MOST_THREADS)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -93,7 +99,10 @@ class LogKeeper:
             log.warning("logs can't be looked at", directory=self._directory, error=str(error))
             return
         for process_id, size in seen.dropped.items():
-            self._note(process_id, _dropped(size))
+            self._note_dropped(process_id, size)
+        if seen.present is not None:
+            for process_id in self.problems.keys() - seen.present:
+                self._forget(process_id)
         for process_id in seen.due:
             if process_id not in self._busy:
                 self._busy.add(process_id)
@@ -105,9 +114,9 @@ class LogKeeper:
             while self.limits is not None and await self._in_thread(_any_due, logs):
                 lost = await self._in_thread(rotate_all, logs)
                 if lost:
-                    self._note(process_id, _dropped(lost))
+                    self._note_dropped(process_id, lost)
                 else:
-                    self.problems.pop(process_id, None)
+                    self._forget(process_id)
         except OSError as error:
             self._note(process_id, f"its logs can't be rotated: {error.strerror or error}")
             await trio.sleep(RETRY_INTERVAL)
@@ -119,10 +128,18 @@ class LogKeeper:
         work = partial(function, logs, self.limits)
         return await trio.to_thread.run_sync(work, limiter=self._threads, abandon_on_cancel=True)
 
+    def _note_dropped(self, process_id: str, size: int) -> None:
+        total = self._dropped[process_id] = self._dropped.get(process_id, 0) + size
+        self._note(process_id, f"the disk is full: the oldest {total} bytes of its output were dropped")
+
     def _note(self, process_id: str, problem: str) -> None:
-        if self.problems.get(process_id) != problem:
+        if process_id not in self.problems:  # the log hears of it once, however long it lasts
             log.warning("output not kept", formation_id=process_id, problem=problem)
         self.problems[process_id] = problem
+
+    def _forget(self, process_id: str) -> None:
+        self.problems.pop(process_id, None)
+        self._dropped.pop(process_id, None)
 
 
 def look_around(directory: Path, touched: set[str] | None, limits: LogLimits) -> Look:
@@ -133,7 +150,8 @@ def look_around(directory: Path, touched: set[str] | None, limits: LogLimits) ->
     names = touched if touched is not None else set(os.listdir(directory))  # noqa: PTH208
     found = {name[: -len(OUT)] for name in names if name.endswith((OUT, ERR))}
     due = [process_id for process_id in found if _any_due(_logs(directory, process_id), limits)]
-    return Look(due, _relieve(directory) if _is_full(directory) else {})
+    dropped = _relieve(directory) if _is_full(directory) else {}
+    return Look(due, dropped, found if touched is None else None)
 
 
 def _relieve(directory: Path) -> Mapping[str, int]:
@@ -163,10 +181,6 @@ def _logs(directory: Path, process_id: str) -> tuple[Path, Path]:
 def _thaw_all(directory: Path) -> None:
     for note in directory.glob("*.log.frozen"):
         thaw(note.with_suffix(""))
-
-
-def _dropped(size: int) -> str:
-    return f"the disk is full: its oldest {size} bytes of output were dropped"
 
 
 async def _next(watch: DirectoryWatch | None) -> set[str] | None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SMALLEST = 4 * MARK_SIZE
 """The smallest size, in bytes, at which a log can be rotated."""
 
+SLACK = 32 * 1024
+"""Bytes that logs may take beside their lines: the rest of a block at their ends, and marks."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogLimits:
@@ -101,6 +104,20 @@ def make_room(logs: Sequence[Path]) -> Piece | None:
     return oldest
 
 
+def room_taken(logs: Sequence[Path]) -> int:
+    """Return how many bytes of the disk the logs take with their rotated files. Blocks."""
+    files = [*logs, *(piece.path for log in logs for piece in pieces(log))]
+    return sum(map(_room, files))
+
+
+def _room(path: Path) -> int:
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return 0
+    return min(facts.st_size, facts.st_blocks * 512)
+
+
 def _own_size(log: Path) -> int:
     """Return how many bytes are in the log itself and in no rotated file."""
     try:
@@ -170,15 +187,18 @@ class _Rotation:
                 piece.path.unlink(missing_ok=True)
 
     def _skip(self, fd: int, mark: Mark, end: int) -> Mark:
-        """Pass over bytes that would be dropped as soon as they were copied: too much was written."""
+        """Drop what would be dropped as soon as it was copied, or has no room to be there twice.
+
+        So much is written between two looks only by a process that nobody could keep up with.
+        """
         limits = self._limits
-        kept = min(limits.max_size * limits.max_files, limits.total(len(self._logs)) - limits.max_size)
-        first = end - kept - limits.max_size
-        if first < mark.valid + limits.max_size:
+        total, own = limits.total(len(self._logs)), end - mark.valid
+        kept = min(limits.max_size * (limits.max_files + 1), max(total - own, total // 4))
+        if end - kept < mark.valid + limits.max_size:
             return mark
-        mark = Mark(mark.base, self._line_end(fd, mark, first))
-        stamp(fd, mark)
-        return mark
+        stamp(fd, Mark(mark.base, self._line_end(fd, mark, end - kept)))
+        shrink(fd, self._log)
+        return look(fd)[0] or mark
 
     def _line_end(self, fd: int, mark: Mark, limit: int) -> int:
         """Return the position after the last line that ends before a limit, else the limit.
@@ -197,7 +217,7 @@ class _Rotation:
 
     def _copy(self, fd: int, offset: int, end: int, start: int) -> bool:
         """Copy a range of the file to a file of its own; False when even dropping makes no room."""
-        keep_newest(self._log, self._limits.max_files - 1)
+        self._fit(end - offset)
         part = part_path(self._log, start)
         while True:
             try:
@@ -213,6 +233,13 @@ class _Rotation:
                 self._lost += dropped.end - dropped.start
             else:
                 return True
+
+    def _fit(self, size: int) -> None:
+        """Drop the oldest rotated files for so many bytes more, which are there twice for a moment."""
+        keep_newest(self._log, self._limits.max_files - 1)
+        most = self._limits.total(len(self._logs)) + self._limits.max_size + SLACK - size
+        while room_taken(self._logs) > most and make_room(self._logs) is not None:
+            pass
 
     def _is_still(self, fd: int, size: int) -> bool:
         """Tell whether the log is still this file, and as long: nobody removed or emptied it."""

@@ -368,6 +368,20 @@ def test_following_prints_lines_until_the_server_ends_it(
     ]
 
 
+def test_following_ends_well_when_the_formation_is_deleted(
+    fake_server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_server.events(
+        "GET",
+        "/rpc/formations/my-agent/logs",
+        ("connected", {"formation_id": "my-agent"}),
+        ("log", {"stream": "stdout", "line": "last words"}),
+        ("end", {"reason": "deleted", "message": "The formation was deleted."}),
+    )
+    assert main.run(["formation", "logs", "-f", "my-agent"]) == 0
+    assert capsys.readouterr() == ("last words\n", "The formation was deleted.\n")
+
+
 def test_status_shows_server_formations_and_ports(
     fake_server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

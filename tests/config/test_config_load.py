@@ -329,6 +329,13 @@ def test_a_false_without_zeros_all_around_is_meant(place: Place, text: str) -> N
     assert place.load(text).config.formations.auto_restart is False
 
 
+@pytest.mark.parametrize("more", ["", ", log_max_size: 0", ", log_max_size: 0, log_max_files: 5"])
+def test_rotation_is_off_only_when_that_is_meant(place: Place, more: str) -> None:
+    formations = place.load(f"formations: {{log_rotation_enabled: false{more}}}").config.formations
+    assert formations.log_rotation_enabled is False
+    assert formations.log_max_size == 10 * 1024 * 1024
+
+
 def test_a_health_check_is_switched_off_only_on_purpose(place: Place) -> None:
     text = "formations: {deployment: {health_check: {enabled: false, timeout: 10}}}"
     assert place.load(text).config.formations.deployment.health_check.enabled is False

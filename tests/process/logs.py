@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING
 
 from muxi.process import fallocate
-from muxi.process.log_pieces import pieces
 from muxi.process.log_reader import LogReader
 
 if TYPE_CHECKING:
@@ -38,13 +37,6 @@ def everything(path: Path, size: int = 10_000) -> bytes:
             position += len(data)
     finally:
         reader.close()
-
-
-def room_taken(*logs: Path) -> int:
-    """Return how many bytes of the disk some logs and their rotated files take."""
-    files = [log for log in logs if log.exists()]
-    files += [piece.path for log in logs for piece in pieces(log)]
-    return sum(min(file.stat().st_size, file.stat().st_blocks * 512) for file in files)
 
 
 def only_way(way: str, patch: pytest.MonkeyPatch) -> None:

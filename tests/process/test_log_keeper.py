@@ -17,9 +17,9 @@ from muxi.process import log_keeper, log_rotation
 from muxi.process.log_freeze import frozen, thaw, writers
 from muxi.process.log_keeper import LogKeeper
 from muxi.process.log_pieces import pieces
-from muxi.process.log_rotation import LogLimits
+from muxi.process.log_rotation import LogLimits, room_taken
 from muxi.process.output import follow, tail
-from tests.process.logs import WAYS, append, everything, only_way, room_taken
+from tests.process.logs import WAYS, append, everything, only_way
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ async def test_a_process_that_never_pauses_stays_below_the_cap_and_loses_nothing
         await until(twenty_times)
         chatty.send_signal(signal.SIGTERM)
         await trio.to_thread.run_sync(chatty.wait)
-        await until(lambda: room_taken(log) <= 6_000_000 + 3 * 4096)
+        await until(lambda: room_taken([log]) <= 6_000_000 + 3 * 4096)
         assert keeper.problems == {}
     first, *_, last, end = everything(log, 1 << 20).splitlines()
     assert end == b"end"
@@ -224,7 +224,7 @@ async def test_a_full_disk_costs_the_oldest_lines_only_and_the_process_can_write
         process = start(log, "stubborn.py")
         try:
             await until(lambda: "agent" in keeper.problems)
-            assert "the disk is full: its oldest " in keeper.problems["agent"]
+            assert "the disk is full: the oldest " in keeper.problems["agent"]
             assert process.stdin is not None
             process.stdin.close()
             assert await trio.to_thread.run_sync(process.wait) == 0

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from muxi.process import fallocate, log_rotation, log_shrink, output
 from muxi.process.log_mark import MARK_SIZE
 from muxi.process.log_pieces import pieces, remove
-from muxi.process.log_rotation import LogLimits, is_due, rotate_all
+from muxi.process.log_rotation import LogLimits, is_due, room_taken, rotate_all
 from muxi.process.output import tail
-from tests.process.logs import WAYS, append, everything, only_way, room_taken
+from tests.process.logs import WAYS, append, everything, only_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -324,20 +324,37 @@ def test_all_logs_of_a_process_share_a_total(tmp_path: Path, way: str) -> None:
         if first < 1000:
             append(err, numbered(first, first + 200))
         rotate_all([out, err], limits)
-        assert room_taken(out, err) <= 100_000 + 2 * 3 * 4096, way
-    assert room_taken(out, err) > 80_000
+        assert room_taken([out, err]) <= 100_000 + 2 * 3 * 4096, way
+    assert room_taken([out, err]) > 80_000
     assert numbered(0, 4000).endswith(everything(out))
     assert numbered(0, 1000).endswith(everything(err))
     assert len(everything(err)) < 25_000  # what it had said was the oldest
 
 
-def test_what_would_be_dropped_at_once_is_not_even_copied(log: Path, way: str) -> None:
-    limits = LogLimits(max_size=5000, max_files=3)
+def test_what_would_be_dropped_at_once_is_not_even_copied(
+    log: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[int] = []
+
+    def copy(fd: int, offset: int, size: int, path: Path) -> None:
+        copied.append(size)
+        log_shrink.write_part(fd, offset, size, path)
+
+    monkeypatch.setattr(log_rotation, "write_part", copy)
     append(log, numbered(0, 5000))
-    rotate_all([log], limits)
-    assert len(pieces(log)) == 3
+    rotate_all([log], LogLimits(max_size=5000, max_files=3))
     assert numbered(0, 5000).endswith(everything(log)), way
-    assert 15_000 < len(everything(log)) <= 20_000
+    assert 4000 < len(everything(log)) <= 20_000
+    assert sum(copied) <= 10_000
+
+
+def test_a_burst_within_the_limits_is_kept_whole(tmp_path: Path, way: str) -> None:
+    out, err = tmp_path / "agent-out.log", tmp_path / "agent-err.log"
+    limits = LogLimits(max_size=100_000, max_files=10)
+    append(out, numbered(0, 16_000))
+    rotate_all([out, err], limits)
+    assert len(numbered(0, 16_000)) > 800_000
+    assert everything(out) == numbered(0, 16_000), way
 
 
 def test_the_smallest_total_has_room_for_a_rotation() -> None:
