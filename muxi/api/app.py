@@ -19,6 +19,7 @@ from muxi.api.formations import FormationRoutes
 from muxi.api.later import LaterRoutes
 from muxi.api.logs import LogRoutes
 from muxi.api.public import PublicRoutes
+from muxi.api.releases import ReleaseRoutes
 from muxi.api.routing import route_of
 from muxi.api.server import ServerRoutes
 from muxi.api.validate import ValidateRoutes
@@ -96,6 +97,7 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
         *LogRoutes(parts).endpoints(),
         *DraftRoutes(parts).endpoints(),
         *DownloadRoutes(parts).endpoints(),
+        *ReleaseRoutes(parts).endpoints(),
         *ValidateRoutes(parts).endpoints(),
         *LaterRoutes().endpoints(),
     )

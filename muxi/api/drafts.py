@@ -23,6 +23,7 @@ from muxi.api.watching import answer
 from muxi.errors import Conflict, MuxiError, NotFound, NotSupportedYet, RequestError
 from muxi.formation.identifier import validate_formation_id
 from muxi.formation.manifest import read_manifest
+from muxi.formation.members import holds_secrets
 
 if TYPE_CHECKING:
     from muxi.api.parts import ApiParts
@@ -127,6 +128,13 @@ class DraftRoutes:
 
     async def _read(self, wanted: DraftRequest, draft: Draft) -> Data:
         path, data = await trio.to_thread.run_sync(draft.read, wanted.path)
+        if self._facilities.config.formations.download_secrets == "none" and holds_secrets(path):
+            raise RequestError(
+                "Files of secrets can't be read here.",
+                code="SecretsHidden",
+                status=403,
+                cure="Allow it by formations.download_secrets, or write the file anew.",
+            )
         return {"path": path, "content": encoded(data, wanted.encoding), "encoding": wanted.encoding}
 
     async def _write(self, wanted: DraftRequest, draft: Draft) -> Data:

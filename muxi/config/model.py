@@ -276,7 +276,8 @@ class FormationsConfig(FormationLimits):
     download_secrets: str = key(
         "encrypted",
         choice("all", "encrypted", "none"),
-        "Which files of secrets a download holds: `encrypted` secrets.enc and .env, `all` .key as well.",
+        "Which files of secrets a download holds: `encrypted` is secrets.enc and .env, `all` .key as well; "
+        "with `none` those of a draft can't be read either.",
     )
     disk_reserve: int = key(
         64 * M, size(0), "The disk space that uploads and deploys leave free; what does not fit is refused."

@@ -3,10 +3,12 @@ from __future__ import annotations
 import base64
 import json
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from muxi.config.model import Paths, defaults
 from muxi.formation.releases import workspace
 from tests.api.harness import Api, make_api, view
 
@@ -112,6 +114,20 @@ async def test_secrets_are_private(api: Api) -> None:
     assert stat.S_IMODE((root / ".key").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(("choice", "status"), [("all", 200), ("encrypted", 200), ("none", 403)])
+async def test_whether_secrets_are_shown_is_configured(tmp_path: Path, choice: str, status: int) -> None:
+    paths = Paths(*(tmp_path / name for name in ("config", "data", "log", "cache", "config.yaml")))
+    config = defaults(paths)
+    config = replace(config, formations=replace(config.formations, download_secrets=choice))
+    api = make_api(tmp_path, config=config)
+    await act(api, "init", mode="new")
+    for name in (".key", "a/../.env/", "agents/secrets.enc/."):
+        await act(api, "write", path=name, content="s")
+        said = await act(api, "read", status, path=name)
+        assert said["success"] is (status == 200)
+    assert (await act(api, "read", path="app.py"))["success"]
+
+
 NEW: dict[str, object] = {"action": "init", "mode": "new"}
 
 WRITE: dict[str, object] = {"action": "write", "path": "x", "content": "x"}
@@ -192,6 +208,19 @@ async def test_a_deploy_is_answered_as_deploys_are(api: Api) -> None:
     line = (await api.audited())[-1]
     assert (line["route"], line["formation"]) == ("/rpc/formations/{formation_id}/draft/files", "my-bot")
     assert line["operation_id"] == api.fleet.operations[-1].id
+
+
+async def test_the_releases_that_are_kept(live: Api) -> None:
+    deploy(live, "1.3.0")
+    answer = await live.get("/rpc/formations/my-bot/releases")
+    found = answer.data
+    assert (found["formation_id"], found["total"]) == ("my-bot", 2)
+    assert [(item["number"], item["version"], item["current"]) for item in found["releases"]] == [
+        (2, "1.3.0", True),
+        (1, "1.2.0", False),
+    ]
+    assert found["releases"][0]["deployed_at"].endswith("Z")
+    assert (await live.get("/rpc/formations/nobody/releases")).status == 404
 
 
 async def test_a_deploy_that_needs_an_update_says_so(live: Api) -> None:
