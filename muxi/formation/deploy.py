@@ -117,9 +117,9 @@ def _addresses(owner: Owner) -> dict[str, object]:
 async def _halt(owner: Owner) -> None:
     """End the process also when the deploy was cancelled; `Instance.kill` bounds it itself."""
     with trio.CancelScope(shield=True):
-        if owner.instance is not None:
-            await owner.instance.kill()
-            owner.instance = None
+        if owner.run is not None:
+            await owner.run.instance.kill()
+            owner.run = None
 
 
 async def _settle(owner: Owner) -> None:

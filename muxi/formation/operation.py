@@ -19,7 +19,7 @@ from muxi.errors import InternalError, MuxiError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-Kind = Literal["deploy", "start", "stop", "restart", "delete", "restore", "shutdown"]
+Kind = Literal["deploy", "start", "stop", "restart", "delete", "restore", "recycle", "shutdown"]
 
 
 @dataclass(frozen=True, slots=True)

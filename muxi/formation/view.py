@@ -41,7 +41,8 @@ class FormationView:
     state when that is not plain; `next_try_at` is when a crashed one will be started again; `drain`
     is None unless requests are being waited for before its process is ended. `traffic` is what has
     been counted of its requests since the server's start; `usage` what its processes were last seen
-    to use.
+    to use. `crash_loop`: it fails again and again, and is tried slowly. `adopted`: an earlier run of
+    the server started its process.
     """
 
     id: str
@@ -64,6 +65,9 @@ class FormationView:
     drain: DrainView | None = None
     traffic: TrafficView | None = None
     usage: Usage | None = None
+    crash_loop: bool = False
+    depends_on: tuple[str, ...] = ()
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,19 +137,17 @@ class Confiner:
         found = None if pid is None else self._supervised.get(pid)
         return None if found is None else found.usage
 
-    def prepare(self, spec: ProcessSpec, token: str) -> Group | None:
+    def prepare(self, spec: ProcessSpec, token_sha256: str) -> Group | None:
         """Make the group of a process that is about to be started (blocking)."""
         try:
-            return self.groups.make(group_name(spec, token), spec.limits)
+            return self.groups.make(group_name(spec.process_id, token_sha256), spec.limits)
         except OSError as error:
             log.warning("no group for a process", process=spec.process_id, error=error.strerror or str(error))
             return None
 
-    def enter(self, spec: ProcessSpec, pid: int, token: str, group: Group | None) -> Confinement:
+    def enter(self, spec: ProcessSpec, pid: int, token_sha256: str, group: Group | None) -> Confinement:
         """Know a process just started, without a checkpoint in between; `place` it next."""
-        confinement = Confinement(
-            spec.process_id, pid, procfs.hash_token(token.encode()), spec.limits, group, self
-        )
+        confinement = Confinement(spec.process_id, pid, token_sha256, spec.limits, group, self)
         self._supervised[pid] = confinement
         return confinement
 
@@ -164,9 +162,13 @@ class Confiner:
         """Expect a process no longer."""
         self._expected.discard(pid)
 
-    def adopt(self, spec: ProcessSpec, pid: int) -> Confinement:
-        """Know a process that an earlier server started with `spec` and its token (blocking)."""
-        confinement = self.enter(spec, pid, spec.token, self.groups.find(pid, group_name(spec, spec.token)))
+    def find(self, process_id: str, pid: int, token_sha256: str) -> Group | None:
+        """Find the group that an earlier server put a process in (blocking)."""
+        return self.groups.find(pid, group_name(process_id, token_sha256))
+
+    def adopt(self, spec: ProcessSpec, pid: int, token_sha256: str, group: Group | None) -> Confinement:
+        """Know a process that an earlier server started, in the group that `find` has found."""
+        confinement = self.enter(spec, pid, token_sha256, group)
         confinement.placed = True
         self.dismiss(pid)
         return confinement
@@ -197,9 +199,9 @@ class Confiner:
         return None if version is None else f"cgroup v{version}"
 
 
-def group_name(spec: ProcessSpec, token: str) -> str:
+def group_name(process_id: str, token_sha256: str) -> str:
     """Name a process's group so that the next server finds it again, and the token stays secret."""
-    return f"{spec.process_id}-{procfs.hash_token(token.encode())[:16]}"
+    return f"{process_id}-{token_sha256[:16]}"
 
 
 def _family(pid: int) -> Iterator[int]:

@@ -19,7 +19,7 @@ from muxi.errors import FormationFailed, MuxiError, OperatorError, StorageError
 from muxi.process.confinement import Confiner
 from muxi.process.newborn import Newborn
 from muxi.process.output import end_position
-from muxi.process.procfs import TOKEN_VARIABLE
+from muxi.process.procfs import TOKEN_VARIABLE, hash_token
 from muxi.process.system import this_system
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def spawn(
     finally:
         os.close(stdout)
         os.close(stderr)
-    confinement = confiner.enter(spec, popen.pid, token, group)
+    confinement = confiner.enter(spec, popen.pid, hash_token(token.encode()), group)
     handle = system.hold(Newborn(popen, token, spec, log_starts, confinement))
     if confinement.to_be_placed:
         with trio.CancelScope(shield=True):
@@ -91,7 +91,7 @@ def _prepare(
     spec: ProcessSpec, token: str, confiner: Confiner
 ) -> tuple[int, int, tuple[int, int], Group | None]:
     stdout, stderr, log_starts = _open_outputs(spec)
-    return stdout, stderr, log_starts, confiner.prepare(spec, token)
+    return stdout, stderr, log_starts, confiner.prepare(spec, hash_token(token.encode()))
 
 
 def _open_outputs(spec: ProcessSpec) -> tuple[int, int, tuple[int, int]]:

@@ -110,6 +110,7 @@ class WindowsChild:
     `identity` is None: without /proc nothing could be proved of it later.
     """
 
+    adopted = False
     identity: Identity | None = None
 
     def __init__(
@@ -132,6 +133,13 @@ class WindowsChild:
     async def wait(self) -> None:
         await self._wait_for(_handle(self._popen))
 
+    async def listens(self, host: str, port: int) -> bool | None:  # noqa: ARG002 - it can't be told
+        return None
+
+    async def cpu_seconds(self) -> float:
+        """Return 0.0: what it has used is not asked for here, so it is no sign of life either."""
+        return 0.0
+
     async def ask_to_end(self) -> None:
         """Send Ctrl+Break to the group and wait for its leader; what stays behind is left to `end`.
 
@@ -148,6 +156,9 @@ class WindowsChild:
                 await self.wait()
             self._report = self._collect(expected=expected)
         return self._report
+
+    def let_go(self) -> None:
+        self._kernel.close(self._job)
 
     async def log_tail(self) -> list[str]:
         return await trio.to_thread.run_sync(failure.log_tail, self._newborn.spec, self._newborn.log_starts)

@@ -42,6 +42,11 @@ class Registry:
         self.records[record.id] = record
         self._mark()
 
+    def processes(self) -> list[int]:
+        """Return the pids that the records name; whether these are still ours has to be proved."""
+        entries = (entry for record in self.records.values() for entry in (record.process, record.other))
+        return [entry.pid for entry in entries if entry is not None and entry.pid]
+
     def remove(self, formation_id: str) -> None:
         if self.records.pop(formation_id, None) is not None:
             self._mark()

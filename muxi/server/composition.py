@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+OPERATION_SECONDS = 5.0
+"""How long operations under way may go on before formations are let go without them."""
+
 
 class Server:
     """The parts, made for each other. `run` runs them; others tell them what to do."""
@@ -99,6 +102,8 @@ class Server:
         path = config.paths.data_dir / store.NAME
         await trio.to_thread.run_sync(take_over, config.formations.formations_dir, path)
         registry = await trio.to_thread.run_sync(store.load, path)
+        for pid in registry.processes():
+            confiner.expect(pid)
         await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
         return cls(config, sockets, registry, certificates, history=history, confiner=confiner)
 
@@ -142,9 +147,7 @@ class Server:
 
     async def detach(self) -> None:
         """Let formations go, so that they run on without this program, for another one to adopt."""
-        # Until the fleet can let them go, they are ended, and started again.
-        detach = getattr(self.fleet, "detach", self.fleet.shut_down)
-        await detach()
+        await self.fleet.detach(OPERATION_SECONDS)
 
     @property
     def _port(self) -> int:

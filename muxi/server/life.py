@@ -90,7 +90,6 @@ class Life:
         """Serve to the end. Raises OperatorError when it can't begin to."""
         async with trio.open_nursery() as self._nursery:
             await self._nursery.start(self._around.signals.deliver, self.take)
-            await self._nursery.start(Reaper(self._around.confiner).run)
             self._nursery.start_soon(self._around.manager.keep_alive)
             ending = await self._serve()
             if self._ending is None:
@@ -134,6 +133,7 @@ class Life:
             confiner=around.confiner,
         )
         async with trio.open_nursery() as nursery:
+            await nursery.start(Reaper(around.confiner).run)
             await nursery.start(server.run)
             await around.manager.ready(f"Serving on {server.url}")
             if self._failure is None:

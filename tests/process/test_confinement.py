@@ -15,6 +15,7 @@ import trio
 from muxi.process.cgroups import Group, Groups, Place, detect
 from muxi.process.confinement import Confiner
 from muxi.process.limits import NO_LIMITS, Limits
+from muxi.process.procfs import hash_token
 from muxi.process.spawn import spawn
 from muxi.process.spec import ExitReport
 from tests.process.conftest import alive
@@ -263,7 +264,9 @@ async def test_an_adopted_process_is_in_its_group_again(make_spec: MakeSpec, rea
     spec = make_spec(SLEEP, limits=Limits(memory=64 * M), token="0123456789abcdef")
     child = await spawn(spec, confiner=real)
     later = Confiner(Groups(real.groups.places, "", real.groups.trees))
-    confinement = later.adopt(spec, child.pid)
+    digest = hash_token(spec.token.encode())
+    group = later.find(spec.process_id, child.pid, digest)
+    confinement = later.adopt(spec, child.pid, digest, group)
     assert child.pid in later
     assert child.pid in confinement.members()
     assert not confinement.watched
