@@ -33,7 +33,7 @@ from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
 from muxi.observe.logging import configure_logging
-from muxi.process.cgroups import detect, installation
+from muxi.process.cgroup_trial import detect, installation
 from muxi.process.confinement import Confiner
 from muxi.process.meter import Meter
 from muxi.process.reaper import Reaper

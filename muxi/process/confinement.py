@@ -120,7 +120,7 @@ class Confiner:
     """
 
     def __init__(self, groups: Groups | None = None) -> None:
-        """Use these control groups, which have been tried (`muxi.process.cgroups.detect`)."""
+        """Use these control groups, which have been tried (`muxi.process.cgroup_trial`)."""
         self.groups = groups or Groups()
         self._supervised: dict[int, Confinement] = {}
         self._expected: set[int] = set()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from muxi.process import cgroups
-from muxi.process.cgroups import Groups, Place, detect, installation
+from muxi.process import cgroup_trial
+from muxi.process.cgroup_trial import detect, installation
+from muxi.process.cgroups import Group, Groups, Place
 from muxi.process.limits import Limits
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     monkeypatch.setattr(Path, "rmdir", rmdir)
-    monkeypatch.setattr(cgroups, "SYSTEMD", tmp_path / "no-systemd")
+    monkeypatch.setattr(cgroup_trial, "SYSTEMD", tmp_path / "no-systemd")
     return tmp_path
 
 
@@ -117,7 +118,7 @@ def test_two_processes_of_one_name_have_two_groups(pretended: Path) -> None:
 
 def test_what_systemd_has_not_delegated_is_left_alone(pretended: Path) -> None:
     tree = Tree(pretended, "user.slice")
-    cgroups.SYSTEMD.mkdir()
+    cgroup_trial.SYSTEMD.mkdir()
     groups = detect("x", tree.proc)
     assert groups.places == ()
     assert "Delegate=yes" in groups.note
@@ -132,7 +133,7 @@ def test_a_group_with_strangers_in_it_stays_as_it_was(
     def refuse(*_: object) -> None:
         raise OSError(16, "Device or resource busy")
 
-    monkeypatch.setattr(cgroups, "_enable", refuse)
+    monkeypatch.setattr(cgroup_trial, "_enable", refuse)
     groups = detect("x", tree.proc)
     assert groups.places == ()
     assert groups.note == "cgroup v2: Device or resource busy"
@@ -153,6 +154,14 @@ def test_read_only_control_groups_are_told(tmp_path: Path) -> None:
     groups = detect("x", tree.proc)
     assert groups.places == ()
     assert groups.note.startswith("cgroup v2: ")
+
+
+def test_a_file_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel gives the list of a group's processes piece by piece."""
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 7)))
+    (tmp_path / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in range(100, 200)))
+    assert Group((Place(2, tmp_path, frozenset()),)).processes() == set(range(100, 200))
 
 
 def test_an_installation_has_one_name(tmp_path: Path) -> None:

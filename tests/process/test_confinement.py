@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxi.process.cgroups import Group, Groups, Place, detect
+from muxi.process.cgroup_trial import detect
+from muxi.process.cgroups import Group, Groups, Place
 from muxi.process.confinement import Confiner
 from muxi.process.limits import NO_LIMITS, Limits
 from muxi.process.spawn import spawn
@@ -160,6 +161,19 @@ async def test_it_is_supervised_from_its_start_to_its_reaping(make_spec: MakeSpe
     await child.end(expected=True)
     assert child.pid not in confiner
     assert list(confiner) == []
+
+
+def test_one_that_is_expected_is_nobodys_orphan(make_spec: MakeSpec) -> None:
+    confiner, spec = Confiner(), make_spec("pass", token="token")
+    confiner.expect(4711)
+    confiner.expect(4712)
+    assert 4711 in confiner
+    assert list(confiner) == []
+    adopted = confiner.adopt(spec, 4711)
+    confiner.dismiss(4712)
+    assert 4712 not in confiner
+    adopted.close()
+    assert 4711 not in confiner
 
 
 @pytest.mark.parametrize("argv", [("no-such-program",), ()])
