@@ -7,9 +7,11 @@ import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 import trio
 
 from muxi.process.cgroup_trial import detect
@@ -282,6 +284,30 @@ async def test_an_adopted_process_is_in_its_group_again(make_spec: MakeSpec, rea
     assert child.pid in confinement.members()
     assert not confinement.watched
     await child.end(expected=True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "missing"),
+    [
+        (Limits(memory=M, open_files=64), None),
+        (Limits(cpu=1.0, processes=9), "cpu, processes"),
+    ],
+)
+def test_a_limit_that_nothing_holds_is_told(make_spec: MakeSpec, limits: Limits, missing: str | None) -> None:
+    with structlog.testing.capture_logs() as logs:
+        assert Confiner().prepare(make_spec("pass", limits=limits), "token") is None
+    assert [entry["limits"] for entry in logs] == ([missing] if missing else [])
+
+
+def test_on_windows_a_job_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muxi.process.confinement.os", SimpleNamespace(name="nt"))
+    assert Confiner().in_force() == {
+        "memory": "job",
+        "cpu": "job",
+        "processes": "job",
+        "open_files": "none",
+        "note": "",
+    }
 
 
 def test_what_is_in_force_is_told_in_words() -> None:
