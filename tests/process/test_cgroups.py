@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from muxi.process import cgroup_trial
+from muxi.process.cgroup_layout import hierarchies
 from muxi.process.cgroup_trial import detect, installation
 from muxi.process.cgroups import Group, Groups, Place
 from muxi.process.limits import Limits
@@ -195,6 +197,50 @@ def test_a_real_group_counts_what_it_kills(real: Groups) -> None:
     assert group.oom_kills() == 1
     real.drop(group)
     assert not any(place.directory.exists() for place in group.places)
+
+
+@pytest.fixture
+def bare() -> Iterator[Groups]:
+    """Make groups in a tree of version 2, though another one may have its controllers."""
+    texts = [Path(f"/proc/self/{name}").read_text(encoding="utf-8") for name in ("cgroup", "mountinfo")]
+    tree = next((one for one in hierarchies(*texts) if one.version == 2), None)
+    own = None if tree is None else tree.locate(tree.own)
+    if tree is None or own is None:
+        pytest.skip("no control groups of version 2 are mounted here")
+    base = own / f"muxi-bare-{os.getpid()}"
+    try:
+        base.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control groups of version 2 for us here ({error.strerror})")
+    groups = Groups((Place(2, base, frozenset()),), "", (tree,))
+    yield groups
+    groups.close()
+    assert not base.exists()
+
+
+def test_a_real_group_of_version_2_is_killed_at_one_blow(bare: Groups) -> None:
+    group = bare.make("agent-0123", LIMITS)
+    assert group is not None
+    code = "import os, time; input(); os.fork(); print('up', flush=True); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        group.join(process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert [process.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
+        assert len(group.processes()) == 2
+        assert bare.find(process.pid, "agent-0123") is not None
+        group.kill()
+        assert process.wait(30) == -9
+        assert process.stdout.read() == b""  # the other one has ended, too
+    bare.drop(group)
+    deadline = time.monotonic() + 30
+    while group.places[0].directory.exists():
+        assert time.monotonic() < deadline
+        bare.drop(group)
 
 
 def test_a_real_group_is_found_again_by_its_name_and_swept_when_empty(real: Groups) -> None:
