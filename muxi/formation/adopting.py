@@ -88,7 +88,7 @@ async def _adopt(owner: Owner, operation: Operation, release: Release, entry: Pr
         return False
     owner.depends_on = plan.manifest.depends_on
     spec = plan.spec(entry.port)
-    handle = await adopt(identity, entry.started_at, spec, owner.facilities.confiner)
+    handle = adopt(identity, entry.started_at, spec, owner.facilities.confiner)
     if handle is None:
         log.info("process is gone", pid=entry.pid)
         return False

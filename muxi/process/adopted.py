@@ -15,28 +15,28 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.process import exits, failure, listeners, procfs, tree
+from muxi.process.confinement import Confiner
 from muxi.process.identity import KILL_TIMEOUT, Identity, still_ours
 from muxi.process.spec import ExitReport
 
 if TYPE_CHECKING:
-    from muxi.process.confinement import Confinement, Confiner
+    from muxi.process.confinement import Confinement
     from muxi.process.procfs import Stat
     from muxi.process.spec import ProcessSpec
 
 
-async def adopt(
-    identity: Identity, started_at: float, spec: ProcessSpec, confiner: Confiner
+def adopt(
+    identity: Identity, started_at: float, spec: ProcessSpec, confiner: Confiner | None = None
 ) -> Adopted | None:
     """Take over a process, None unless it is proved to be the very one, and alive.
 
     The descriptor is opened before the proof, so nothing can take its place in between.
     """
-    group = await trio.to_thread.run_sync(confiner.find, spec.process_id, identity.pid, identity.token_sha256)
     pidfd = exits.open_pidfd(identity.pid)
     if pidfd is None:
         return None
     if still_ours(identity):
-        confinement = confiner.adopt(spec, identity.pid, identity.token_sha256, group)
+        confinement = (confiner or Confiner()).adopt(spec, identity.pid, identity.token_sha256)
         return Adopted(identity, pidfd, started_at, spec, confinement)
     os.close(pidfd)
     return None

@@ -17,6 +17,7 @@ RLIMIT_RSS has had no effect since Linux 2.4.30.
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -40,12 +41,16 @@ log = structlog.get_logger()
 
 @dataclass(eq=False, slots=True)
 class Confinement:
-    """One process with its limits, from its start to its reaping. The event loop's own.
+    """One process with its limits, from its start to its reaping. Changed on the event loop only.
 
-    `placed`: it is in its group, with all that came of it. `over_memory`: our watch has killed it for
-    its memory; `soft_told`: that it is past its soft limit has been told; `kills_seen`, `kills_told`:
-    how many of its processes were known to be killed for want of memory at the last look, and how
-    many of those have been told of as mere helpers. `usage` is the latest measurement.
+    placed          it is in its group, with all that came of it
+    adopted         an earlier server has started it: it may be no child of ours, and once it has ended
+                    its pid may be another's
+    over_memory     our watch has killed it for its memory
+    soft_told       that it is past its soft limit has been told
+    kills_seen      how many of its processes were killed for want of memory, at the last look
+    kills_told      how many of those have been told of as mere helpers
+    usage           the latest measurement
     """
 
     process_id: str
@@ -55,6 +60,7 @@ class Confinement:
     group: Group | None
     confiner: Confiner = field(repr=False)
     placed: bool = False
+    adopted: bool = False
     over_memory: bool = False
     soft_told: bool = False
     kills_seen: int = 0
@@ -84,6 +90,10 @@ class Confinement:
         except OSError as error:
             why = error.strerror or str(error)
             log.warning("limits not in force", process=self.process_id, pid=self.pid, error=why)
+
+    def provable(self) -> bool:
+        """Say whether its pid is still its own: certain of a child not yet reaped, else by its token."""
+        return not self.adopted or procfs.token_sha256(self.pid) == self.token_sha256
 
     def members(self) -> set[int]:
         """Return who is in its group, if it has one."""
@@ -120,7 +130,7 @@ class Confiner:
     """
 
     def __init__(self, groups: Groups | None = None) -> None:
-        """Use these control groups, which have been tried (`muxi.process.cgroups.detect`)."""
+        """Use these control groups, which have been tried (`muxi.process.cgroup_trial`)."""
         self.groups = groups or Groups()
         self._supervised: dict[int, Confinement] = {}
         self._expected: set[int] = set()
@@ -139,6 +149,9 @@ class Confiner:
 
     def prepare(self, spec: ProcessSpec, token_sha256: str) -> Group | None:
         """Make the group of a process that is about to be started (blocking)."""
+        missing = _not_held(spec.limits, self.in_force())
+        if missing:
+            log.warning("limits not in force here", process=spec.process_id, limits=missing)
         try:
             return self.groups.make(group_name(spec.process_id, token_sha256), spec.limits)
         except OSError as error:
@@ -162,14 +175,14 @@ class Confiner:
         """Expect a process no longer."""
         self._expected.discard(pid)
 
-    def find(self, process_id: str, pid: int, token_sha256: str) -> Group | None:
-        """Find the group that an earlier server put a process in (blocking)."""
-        return self.groups.find(pid, group_name(process_id, token_sha256))
+    def adopt(self, spec: ProcessSpec, pid: int, token_sha256: str) -> Confinement:
+        """Know a process that an earlier server started.
 
-    def adopt(self, spec: ProcessSpec, pid: int, token_sha256: str, group: Group | None) -> Confinement:
-        """Know a process that an earlier server started, in the group that `find` has found."""
+        This reads one file of /proc, which never waits.
+        """
+        group = self.groups.find(pid, group_name(spec.process_id, token_sha256))
         confinement = self.enter(spec, pid, token_sha256, group)
-        confinement.placed = True
+        confinement.placed = confinement.adopted = True
         self.dismiss(pid)
         return confinement
 
@@ -185,6 +198,8 @@ class Confiner:
 
     def in_force(self) -> Mapping[str, str]:
         """Say by which means each resource is limited: "none" means that it is not."""
+        if os.name == "nt":
+            return dict.fromkeys(("memory", "cpu", "processes"), "job") | {"open_files": "none", "note": ""}
         watch = "watch" if procfs.available() else "none"
         return {
             "memory": self._by_group("memory") or watch,
@@ -197,6 +212,11 @@ class Confiner:
     def _by_group(self, controller: str) -> str | None:
         version = self.groups.version_of(controller)
         return None if version is None else f"cgroup v{version}"
+
+
+def _not_held(limits: Limits, in_force: Mapping[str, str]) -> str:
+    wanted = ("memory", "cpu", "processes", "open_files")
+    return ", ".join(name for name in wanted if getattr(limits, name) and in_force[name] == "none")
 
 
 def group_name(process_id: str, token_sha256: str) -> str:

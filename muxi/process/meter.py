@@ -103,12 +103,12 @@ class Meter:
 
 
 def _kill(one: Confinement, memory: int) -> None:
-    if one.over_memory:
-        return  # it is dying; its owner sees to the rest
+    if one.over_memory or not one.provable():
+        return  # it is dying, or has ended; its owner sees to the rest
     one.over_memory = True
     limit = format_size(one.limits.memory)
     log.warning("killed for its memory", process=one.process_id, memory=memory, limit=limit)
-    tree.signal_group(one.pid, signal.SIGKILL)  # its leader has not been reaped, or it would be closed
+    tree.signal_group(one.pid, signal.SIGKILL)
 
 
 def _tell_helpers(one: Confinement, reading: Reading) -> None:

@@ -13,7 +13,7 @@ import trio
 from muxi.config.load import Loaded
 from muxi.errors import OperatorError
 from muxi.observe.logging import configure_logging
-from muxi.process.cgroups import detect, installation
+from muxi.process.cgroup_trial import detect, installation
 from muxi.process.confinement import Confiner
 from muxi.process.subreaper import become_subreaper
 from muxi.proxy.sockets import raise_descriptor_limit

@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from muxi.process import cgroups
-from muxi.process.cgroups import Groups, Place, detect, installation
+from muxi.process import cgroup_trial
+from muxi.process.cgroup_layout import hierarchies
+from muxi.process.cgroup_trial import detect, installation
+from muxi.process.cgroups import Group, Groups, Place
 from muxi.process.limits import Limits
 
 if TYPE_CHECKING:
@@ -65,7 +68,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     monkeypatch.setattr(Path, "rmdir", rmdir)
-    monkeypatch.setattr(cgroups, "SYSTEMD", tmp_path / "no-systemd")
+    monkeypatch.setattr(cgroup_trial, "SYSTEMD", tmp_path / "no-systemd")
     return tmp_path
 
 
@@ -117,7 +120,7 @@ def test_two_processes_of_one_name_have_two_groups(pretended: Path) -> None:
 
 def test_what_systemd_has_not_delegated_is_left_alone(pretended: Path) -> None:
     tree = Tree(pretended, "user.slice")
-    cgroups.SYSTEMD.mkdir()
+    cgroup_trial.SYSTEMD.mkdir()
     groups = detect("x", tree.proc)
     assert groups.places == ()
     assert "Delegate=yes" in groups.note
@@ -132,7 +135,7 @@ def test_a_group_with_strangers_in_it_stays_as_it_was(
     def refuse(*_: object) -> None:
         raise OSError(16, "Device or resource busy")
 
-    monkeypatch.setattr(cgroups, "_enable", refuse)
+    monkeypatch.setattr(cgroup_trial, "_enable", refuse)
     groups = detect("x", tree.proc)
     assert groups.places == ()
     assert groups.note == "cgroup v2: Device or resource busy"
@@ -153,6 +156,14 @@ def test_read_only_control_groups_are_told(tmp_path: Path) -> None:
     groups = detect("x", tree.proc)
     assert groups.places == ()
     assert groups.note.startswith("cgroup v2: ")
+
+
+def test_a_file_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel gives the list of a group's processes piece by piece."""
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 7)))
+    (tmp_path / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in range(100, 200)))
+    assert Group((Place(2, tmp_path, frozenset()),)).processes() == set(range(100, 200))
 
 
 def test_an_installation_has_one_name(tmp_path: Path) -> None:
@@ -186,6 +197,50 @@ def test_a_real_group_counts_what_it_kills(real: Groups) -> None:
     assert group.oom_kills() == 1
     real.drop(group)
     assert not any(place.directory.exists() for place in group.places)
+
+
+@pytest.fixture
+def bare() -> Iterator[Groups]:
+    """Make groups in a tree of version 2, though another one may have its controllers."""
+    texts = [Path(f"/proc/self/{name}").read_text(encoding="utf-8") for name in ("cgroup", "mountinfo")]
+    tree = next((one for one in hierarchies(*texts) if one.version == 2), None)
+    own = None if tree is None else tree.locate(tree.own)
+    if tree is None or own is None:
+        pytest.skip("no control groups of version 2 are mounted here")
+    base = own / f"muxi-bare-{os.getpid()}"
+    try:
+        base.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control groups of version 2 for us here ({error.strerror})")
+    groups = Groups((Place(2, base, frozenset()),), "", (tree,))
+    yield groups
+    groups.close()
+    assert not base.exists()
+
+
+def test_a_real_group_of_version_2_is_killed_at_one_blow(bare: Groups) -> None:
+    group = bare.make("agent-0123", LIMITS)
+    assert group is not None
+    code = "import os, time; input(); os.fork(); print('up', flush=True); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        group.join(process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert [process.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
+        assert len(group.processes()) == 2
+        assert bare.find(process.pid, "agent-0123") is not None
+        group.kill()
+        assert process.wait(30) == -9
+        assert process.stdout.read() == b""  # the other one has ended, too
+    bare.drop(group)
+    deadline = time.monotonic() + 30
+    while group.places[0].directory.exists():
+        assert time.monotonic() < deadline
+        bare.drop(group)
 
 
 def test_a_real_group_is_found_again_by_its_name_and_swept_when_empty(real: Groups) -> None:

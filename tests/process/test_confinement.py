@@ -7,12 +7,15 @@ import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 import trio
 
-from muxi.process.cgroups import Group, Groups, Place, detect
+from muxi.process.cgroup_trial import detect
+from muxi.process.cgroups import Group, Groups, Place
 from muxi.process.confinement import Confiner
 from muxi.process.limits import NO_LIMITS, Limits
 from muxi.process.procfs import hash_token
@@ -163,6 +166,19 @@ async def test_it_is_supervised_from_its_start_to_its_reaping(make_spec: MakeSpe
     assert list(confiner) == []
 
 
+def test_one_that_is_expected_is_nobodys_orphan(make_spec: MakeSpec) -> None:
+    confiner, spec = Confiner(), make_spec("pass", token="token")
+    confiner.expect(4711)
+    confiner.expect(4712)
+    assert 4711 in confiner
+    assert list(confiner) == []
+    adopted = confiner.adopt(spec, 4711, hash_token(b"token"))
+    confiner.dismiss(4712)
+    assert 4712 not in confiner
+    adopted.close()
+    assert 4711 not in confiner
+
+
 @pytest.mark.parametrize("argv", [("no-such-program",), ()])
 async def test_one_that_can_not_be_started_leaves_no_group(
     make_spec: MakeSpec, real: Confiner, argv: tuple[str, ...]
@@ -265,12 +281,35 @@ async def test_an_adopted_process_is_in_its_group_again(make_spec: MakeSpec, rea
     child = await spawn(spec, confiner=real)
     later = Confiner(Groups(real.groups.places, "", real.groups.trees))
     digest = hash_token(spec.token.encode())
-    group = later.find(spec.process_id, child.pid, digest)
-    confinement = later.adopt(spec, child.pid, digest, group)
+    confinement = later.adopt(spec, child.pid, digest)
     assert child.pid in later
     assert child.pid in confinement.members()
     assert not confinement.watched
     await child.end(expected=True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "missing"),
+    [
+        (Limits(memory=M, open_files=64), None),
+        (Limits(cpu=1.0, processes=9), "cpu, processes"),
+    ],
+)
+def test_a_limit_that_nothing_holds_is_told(make_spec: MakeSpec, limits: Limits, missing: str | None) -> None:
+    with structlog.testing.capture_logs() as logs:
+        assert Confiner().prepare(make_spec("pass", limits=limits), "token") is None
+    assert [entry["limits"] for entry in logs] == ([missing] if missing else [])
+
+
+def test_on_windows_a_job_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muxi.process.confinement.os", SimpleNamespace(name="nt"))
+    assert Confiner().in_force() == {
+        "memory": "job",
+        "cpu": "job",
+        "processes": "job",
+        "open_files": "none",
+        "note": "",
+    }
 
 
 def test_what_is_in_force_is_told_in_words() -> None:

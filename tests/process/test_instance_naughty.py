@@ -15,7 +15,6 @@ import trio
 
 from muxi.errors import FormationFailed
 from muxi.process.adopted import adopt
-from muxi.process.confinement import Confiner
 from muxi.process.health import Liveness
 from muxi.process.identity import still_ours
 from muxi.process.means import Means
@@ -171,7 +170,7 @@ async def test_detached_ones_live_on_and_are_adopted(make_spec: MakeSpec) -> Non
         assert identity is not None
         assert started_at is not None
         assert still_ours(identity)
-        handle = await adopt(identity, started_at, spec, Confiner())
+        handle = adopt(identity, started_at, spec)
         assert handle is not None
         assert await handle.listens(spec.host, spec.port) is True
         async with trio.open_nursery() as nursery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -147,6 +148,18 @@ async def test_one_that_has_been_reaped_meanwhile_is_left_alone(
     with trio.move_on_after(5):
         await Meter(made.confiner, 10.0, measure=measure).run()
     assert (killed, made.told) == ([], [])
+
+
+async def test_an_adopted_one_is_killed_on_proof_only(
+    make_spec: MakeSpec, killed: list[int], autojump_clock: trio.testing.MockClock
+) -> None:
+    """It is no child of ours: its pid may be a stranger's by now."""
+    made = Fixture(make_spec, Limits(memory=64 * M))
+    made.scale.memory = 65 * M
+    made.one.adopted = True
+    made.one.pid = os.getpid()  # which has no token
+    await made.run_for(5)
+    assert (killed, made.one.over_memory) == ([], False)
 
 
 async def test_the_soft_limit_is_told_once_until_it_is_below_again(

@@ -8,6 +8,8 @@ import pytest
 from muxi.errors import FormationFailed, RequestError
 from muxi.formation.manifest import Manifest
 from muxi.process.health import HealthCheck, Readiness, StartUp
+from muxi.process.limits import Limits
+from muxi.process.spec import ProcessSpec
 from muxi.runtime.native import find_program, native_spec, require_native
 from muxi.runtime.program import HealthOptions
 
@@ -43,6 +45,7 @@ def spec(
         stderr=Path("/logs/err"),
         defaults=HealthCheck(),
         stop_timeout=7.0,
+        limits=Limits(memory=1 << 30),
         search_path=search_path,
         extra_env=extra_env or {},
         find=find_any,
@@ -72,6 +75,7 @@ def test_where_and_how_it_runs() -> None:
     assert (made.cwd, made.host, made.port, made.process_id) == (RELEASE, "127.0.0.1", 8001, "hello")
     assert (made.stdout, made.stderr, made.stop_timeout) == (Path("/logs/out"), Path("/logs/err"), 7.0)
     assert made.health == HealthCheck()
+    assert made.limits == Limits(memory=1 << 30)
 
 
 def test_the_manifest_has_its_say() -> None:
