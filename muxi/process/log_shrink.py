@@ -82,7 +82,6 @@ def _truncate(fd: int, log: Path) -> How:
     with frozen(log) as still:
         if not still:
             why = "the file system can't shorten it, and those who write to it don't stand still"
-            why = "the file system can't shorten it, and those who write to it don't stand still"
             raise BlockingIOError(errno.EAGAIN, why)
         mark, size = look(fd)
         if mark is None:  # emptied by somebody in this moment
