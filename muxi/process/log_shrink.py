@@ -48,7 +48,7 @@ def shrink(fd: int, log: Path) -> How:
     else:
         return "collapse"
     try:
-        fallocate.punch(fd, block, (mark.valid - mark.base) // block * block - block)
+        _punch(fd, mark, block)
     except OSError:
         return _truncate(fd, log)
     return "punch"
@@ -76,6 +76,11 @@ def _collapse(fd: int, mark: Mark, block: int) -> None:
     # Over bytes that do not count any more; it comes to the top by the collapse itself.
     os.pwrite(fd, Mark(mark.base + size, mark.valid).encode(dead - size), size)
     fallocate.collapse(fd, size)
+
+
+def _punch(fd: int, mark: Mark, block: int) -> None:
+    fallocate.punch(fd, block, (mark.valid - mark.base) // block * block - block)
+    os.pwrite(fd, mark.encode(block), 0)  # the same mark: only so that people see no dead lines behind it
 
 
 def _truncate(fd: int, log: Path) -> How:
