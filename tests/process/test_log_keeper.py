@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxi.process import log_keeper, log_rotation
+from muxi.process import log_freeze, log_keeper, log_rotation
 from muxi.process.log_freeze import frozen, thaw, writers
 from muxi.process.log_keeper import LogKeeper
 from muxi.process.log_mark import MARK_SIZE
@@ -41,6 +41,12 @@ async def keeping(directory: Path, limits: LogLimits | None) -> AsyncIterator[Lo
         await nursery.start(keeper.run)
         yield keeper
         nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it takes a while until a process that was told to stands still."""
+    monkeypatch.setattr(log_freeze, "MOST_SECONDS", 30.0)
 
 
 @pytest.fixture(params=["events", "by the second"])
