@@ -1,14 +1,17 @@
-"""fallocate(2): taking bytes out of a file without copying it. Linux; Python has no binding for it."""
+"""fallocate(2): taking bytes out of a file without copying it. Python has no binding for it."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+import struct
+import sys
 
 KEEP_SIZE = 0x01
 PUNCH_HOLE = 0x02
 COLLAPSE_RANGE = 0x08
+F_PUNCHHOLE = 99
 
 
 def collapse(fd: int, size: int) -> None:
@@ -22,8 +25,14 @@ def collapse(fd: int, size: int) -> None:
 def punch(fd: int, start: int, size: int) -> None:
     """Give a range's room back and leave a hole of zeros; nothing moves, the size stays.
 
-    Raises OSError where the file system can't (most of Linux's own can, tmpfs and Btrfs too).
+    Raises OSError where the file system can't (most of Linux's own can, tmpfs and Btrfs too; on
+    macOS APFS, by the F_PUNCHHOLE of fcntl(2)).
     """
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415 - Windows has none
+
+        fcntl.fcntl(fd, F_PUNCHHOLE, struct.pack("=IIqq", 0, 0, start, size))
+        return
     _fallocate(fd, PUNCH_HOLE | KEEP_SIZE, start, size)
 
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from muxi.process.log_mark import look, stamp
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,9 +45,16 @@ def frozen(log: Path) -> Iterator[bool]:
 
 
 def thaw(log: Path) -> None:
-    """Wake those whom an earlier server, which died in `frozen`, has left stopped. Blocks."""
+    """Wake those whom an earlier server, which died in `frozen`, has left stopped. Blocks.
+
+    The mark is put right before that: they may append more than it can be told from later.
+    """
     note = _note(log)
     if note.exists():
+        with suppress(FileNotFoundError), log.open("r+b", buffering=0) as file:
+            mark, _ = look(file.fileno())
+            if mark is not None:
+                stamp(file.fileno(), mark)
         for pid in writers(log):
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)

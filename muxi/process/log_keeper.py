@@ -149,7 +149,7 @@ def look_around(directory: Path, touched: set[str] | None, limits: LogLimits) ->
     """
     names = touched if touched is not None else set(os.listdir(directory))  # noqa: PTH208
     found = {name[: -len(OUT)] for name in names if name.endswith((OUT, ERR))}
-    due = [process_id for process_id in found if _any_due(_logs(directory, process_id), limits)]
+    due = [process_id for process_id in found if _may_be_due(_logs(directory, process_id), limits)]
     dropped = _relieve(directory) if _is_full(directory) else {}
     return Look(due, dropped, found if touched is None else None)
 
@@ -172,6 +172,13 @@ def _is_full(directory: Path) -> bool:
 
 def _any_due(logs: Sequence[Path], limits: LogLimits) -> bool:
     return any(is_due(path, limits) for path in logs)
+
+
+def _may_be_due(logs: Sequence[Path], limits: LogLimits) -> bool:
+    try:
+        return _any_due(logs, limits)
+    except OSError:  # its own task will meet the same failure, and tell of it
+        return True
 
 
 def _logs(directory: Path, process_id: str) -> tuple[Path, Path]:

@@ -17,7 +17,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from muxi.process.log_mark import MARK_SIZE, Mark, look, stamp
+from muxi.process.log_mark import Mark, look, stamp
 from muxi.process.log_pieces import newest_end, part_path, piece_path, pieces
 from muxi.process.log_shrink import CHUNK, NO_ROOM, shrink, write_part
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     from muxi.process.log_pieces import Piece
 
-SMALLEST = 4 * MARK_SIZE
-"""The smallest size, in bytes, at which a log can be rotated."""
-
 SLACK = 32 * 1024
 """Bytes that logs may take beside their lines: the rest of a block at their ends, and marks."""
 
@@ -38,6 +35,7 @@ SLACK = 32 * 1024
 class LogLimits:
     """A log of `max_size` bytes is rotated, `max_files` rotated ones are kept, `max_total` is for all.
 
+    `max_size` is 1024 at the least, so that there is always room for a mark.
     `max_total` bytes are what all the logs of one process may take together, 0: as much as the
     other two allow.
     """
@@ -196,8 +194,10 @@ class _Rotation:
         kept = min(limits.max_size * (limits.max_files + 1), max(total - own, total // 4))
         if end - kept < mark.valid + limits.max_size:
             return mark
-        stamp(fd, Mark(mark.base, self._line_end(fd, mark, end - kept)))
-        shrink(fd, self._log)
+        skipped = Mark(mark.base, self._line_end(fd, mark, end - kept))
+        if self._is_still(fd, end - mark.base):
+            stamp(fd, skipped)
+            shrink(fd, self._log)
         return look(fd)[0] or mark
 
     def _line_end(self, fd: int, mark: Mark, limit: int) -> int:

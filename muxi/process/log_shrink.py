@@ -48,7 +48,7 @@ def shrink(fd: int, log: Path) -> How:
     else:
         return "collapse"
     try:
-        fallocate.punch(fd, block, (mark.valid - mark.base) // block * block - block)
+        _punch(fd, mark, block)
     except OSError:
         return _truncate(fd, log)
     return "punch"
@@ -78,10 +78,14 @@ def _collapse(fd: int, mark: Mark, block: int) -> None:
     fallocate.collapse(fd, size)
 
 
+def _punch(fd: int, mark: Mark, block: int) -> None:
+    fallocate.punch(fd, block, (mark.valid - mark.base) // block * block - block)
+    os.pwrite(fd, mark.encode(block), 0)  # the same mark: only so that people see no dead lines behind it
+
+
 def _truncate(fd: int, log: Path) -> How:
     with frozen(log) as still:
         if not still:
-            why = "the file system can't shorten it, and those who write to it don't stand still"
             why = "the file system can't shorten it, and those who write to it don't stand still"
             raise BlockingIOError(errno.EAGAIN, why)
         mark, size = look(fd)

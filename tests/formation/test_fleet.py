@@ -56,6 +56,7 @@ class House:
         self.registry = store.load(config.paths.data_dir / "registry.json")
         self.routes = RouteTable()
         self.ports = PortPool(start, end)
+        self.log_problems: dict[str, str] = {}
         self.facilities = Facilities(
             config=config,
             registry=self.registry,
@@ -64,6 +65,7 @@ class House:
             server_url="http://localhost:7890",
             search_path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             restoring=trio.CapacityLimiter(4),
+            log_problems=self.log_problems,
         )
         self.fleet = Fleet(self.facilities)
 
@@ -398,3 +400,27 @@ async def test_stop_does_not_wait_for_a_start_that_hangs(tmp_path: Path) -> None
         with pytest.raises(Conflict):
             await starting.wait()
         assert made.fleet.get("my-bot").status == "stopped"
+
+
+async def test_why_output_is_not_kept_is_the_reason_of_a_formation_without_another(tmp_path: Path) -> None:
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy("my-bot")
+        made.log_problems["my-bot"] = "the disk is full"
+        assert made.fleet.get("my-bot").reason == "the disk is full"
+        made.log_problems.clear()
+        assert made.fleet.get("my-bot").reason is None
+
+
+async def test_a_deletion_is_told_to_those_who_wait_and_a_stop_is_none(tmp_path: Path) -> None:
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy("my-bot")
+        deletion = made.fleet.deletion("my-bot")
+        await made.fleet.stop("my-bot").wait()
+        await made.fleet.start("my-bot").wait()
+        assert not deletion.is_set()
+        await made.fleet.delete("my-bot").wait()
+        with trio.fail_after(30):
+            await deletion.wait()
+        await made.deploy("my-bot")
+        deletion = made.fleet.deletion("my-bot")
+    assert not deletion.is_set()  # the end of the server is none, either

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxi.process import log_keeper, log_rotation
+from muxi.process import log_freeze, log_keeper, log_rotation
 from muxi.process.log_freeze import frozen, thaw, writers
 from muxi.process.log_keeper import LogKeeper
+from muxi.process.log_mark import MARK_SIZE
 from muxi.process.log_pieces import pieces
 from muxi.process.log_rotation import LogLimits, room_taken
 from muxi.process.output import follow, tail
@@ -23,7 +24,7 @@ from tests.process.logs import WAYS, append, everything, only_way
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 APPS = Path(__file__).parent / "apps"
@@ -40,6 +41,12 @@ async def keeping(directory: Path, limits: LogLimits | None) -> AsyncIterator[Lo
         await nursery.start(keeper.run)
         yield keeper
         nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it takes a while until a process that was told to stands still."""
+    monkeypatch.setattr(log_freeze, "MOST_SECONDS", 30.0)
 
 
 @pytest.fixture(params=["events", "by the second"])
@@ -212,6 +219,22 @@ async def test_a_log_whose_disk_hangs_delays_no_other(
         await until(lambda: pieces(tmp_path / "slow-out.log") != [])
 
 
+async def test_one_log_that_can_not_be_looked_at_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_due(log: Path, limits: LogLimits) -> bool:
+        if log.name.startswith("odd"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return log_rotation.is_due(log, limits)
+
+    monkeypatch.setattr(log_keeper, "is_due", is_due)
+    async with keeping(tmp_path, SMALL) as keeper:
+        append(tmp_path / "odd-out.log", LINES)
+        append(tmp_path / "even-out.log", LINES)
+        await until(lambda: pieces(tmp_path / "even-out.log") != [])
+        await until(lambda: keeper.problems == {"odd": "its logs can't be rotated: Permission denied"})
+
+
 # A full disk
 
 
@@ -274,6 +297,37 @@ async def test_writers_left_frozen_by_a_server_that_died_are_woken_by_the_next(
         assert not exists(note)
         size = log.stat().st_size
         await until(lambda: log.stat().st_size > size)
+
+
+@pytest.mark.parametrize("chatty", [["0.01"]], indirect=True, ids=["with pauses"])
+async def test_a_server_that_died_with_a_log_just_truncated_leaves_its_mark_right(
+    tmp_path: Path, chatty: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, note = tmp_path / "agent-out.log", tmp_path / "agent-out.log.frozen"
+    await until(lambda: log.stat().st_size > 100_000)
+    with frozen(log) as still:
+        assert still
+        only_way("truncate", monkeypatch)
+        monkeypatch.setattr(os, "ftruncate", _truncate_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            log_rotation.rotate_all([log], LogLimits(max_size=50_000, max_files=100))
+        monkeypatch.undo()
+        append(note, b"")
+        before = everything(log)
+        thaw(log)  # and they write on, more than there was before
+        await until(lambda: log.stat().st_size > 300_000)
+    chatty.send_signal(signal.SIGTERM)
+    await trio.to_thread.run_sync(chatty.wait)
+    *numbers, last = everything(log, 1 << 20).splitlines()
+    assert last == b"end"
+    assert everything(log).startswith(before)
+    assert [int(number) for number in numbers] == list(range(len(numbers)))
+
+
+def _truncate_and_die(fd: int, size: int, real: Callable[[int, int], None] = os.ftruncate) -> None:
+    real(fd, size)
+    if size == MARK_SIZE:
+        raise KeyboardInterrupt  # stands for a SIGKILL: nothing in the code handles it
 
 
 async def test_who_was_stopped_before_stays_so(tmp_path: Path, chatty: subprocess.Popen[bytes]) -> None:

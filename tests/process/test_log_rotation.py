@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -414,3 +415,13 @@ def test_another_failure_is_told_and_loses_nothing(log: Path, monkeypatch: pytes
     assert everything(log) == numbered(0, 500)
     rotate_all([log], MANY)
     assert everything(log) == numbered(0, 500)
+
+
+def test_macos_punches_by_another_call(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, ...]] = []
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(
+        "fcntl.fcntl", lambda fd, call, data: calls.append((fd, call, *struct.unpack("=IIqq", data)))
+    )
+    fallocate.punch(7, 4096, 8192)
+    assert calls == [(7, 99, 0, 0, 4096, 8192)]  # struct fpunchhole of <sys/fcntl.h>
