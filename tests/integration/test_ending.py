@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from muxi.formation.fleet import Fleet
 from tests.integration.outside import RECORDER, configure, deployed, processes, until
-from tests.live import bundle, running
+from tests.live import DEADLINE, bundle, environment, running, write_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,3 +109,46 @@ def test_formations_may_be_kept(tmp_path: Path, marker: str) -> None:
         found = server.wait_until("kept", status="running", healthy=True)
         assert (found["pid"], found["restart_count"]) == (pid, 0)
         assert server.get("/api/kept/x").json() == {"pid": pid}
+
+
+SLOW_DISK = """
+import os, sys, time
+import muxi.registry.store as store
+real = store.load
+def load(path):
+    print("loading", file=sys.stderr, flush=True)
+    while not os.path.exists({gate!r}):
+        time.sleep(0.01)
+    return real(path)
+store.load = load
+from muxi.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status"),
+    [
+        ((signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM), 0),
+        ((signal.SIGTERM, signal.SIGTERM), 128 + signal.SIGTERM),
+    ],
+)
+def test_signals_during_the_start(tmp_path: Path, numbers: tuple[signal.Signals, ...], status: int) -> None:
+    """The first stop waits for the start; a second one does not, whatever hangs."""
+    write_config(tmp_path)
+    gate = tmp_path / "gate"
+    command = [sys.executable, "-c", SLOW_DISK.format(gate=str(gate)), "start"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment(tmp_path), stdout=log, stderr=log)
+    try:
+        until(lambda: "loading" in (tmp_path / "log").read_text(), "it starts")
+        for number in numbers:
+            process.send_signal(number)
+        if not status:
+            until(lambda: "shutting down" in (tmp_path / "log").read_text(), "the stop has come")
+            gate.touch()
+        assert process.wait(DEADLINE) == status
+        assert "Traceback" not in (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+        process.wait()
