@@ -139,6 +139,17 @@ def test_a_check_finds_a_registry_of_another_version(installation: Installation)
     assert registry.read_text() == '{"version": 99}'
 
 
+def test_a_registry_of_another_version_is_told_and_left_as_it_is(installation: Installation) -> None:
+    installation.configure(0)
+    installation.paths.data_dir.mkdir()
+    registry = installation.paths.data_dir / "registry.json"
+    registry.write_text('{"version": 99}')
+    done = fails(installation, "start", "--host", "127.0.0.1")
+    assert done.returncode == 1
+    assert "Error: registry.json has format 99" in done.stderr
+    assert registry.read_text() == '{"version": 99}'
+
+
 def test_formations_can_be_kept_for_one_run(installation: Installation) -> None:
     installation.configure(0)
     with started(installation, "start", "--keep") as server:

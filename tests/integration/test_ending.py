@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from tests.integration.outside import RECORDER, configure, deployed, processes, 
 from tests.live import DEADLINE, bundle, environment, running, write_config
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.live import LiveServer
@@ -126,29 +128,37 @@ main()
 """
 
 
-@pytest.mark.parametrize(
-    ("numbers", "status"),
-    [
-        ((signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM), 0),
-        ((signal.SIGTERM, signal.SIGTERM), 128 + signal.SIGTERM),
-    ],
-)
-def test_signals_during_the_start(tmp_path: Path, numbers: tuple[signal.Signals, ...], status: int) -> None:
-    """The first stop waits for the start; a second one does not, whatever hangs."""
-    write_config(tmp_path)
-    gate = tmp_path / "gate"
-    command = [sys.executable, "-c", SLOW_DISK.format(gate=str(gate)), "start"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment(tmp_path), stdout=log, stderr=log)
-    try:
-        until(lambda: "loading" in (tmp_path / "log").read_text(), "it starts")
-        for number in numbers:
+def test_signals_during_the_start(tmp_path: Path) -> None:
+    """A stop waits for the start, which reload and upgrade do not keep from ending."""
+    with slow_start(tmp_path) as (process, log):
+        for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM):
             process.send_signal(number)
-        if not status:
-            until(lambda: "shutting down" in (tmp_path / "log").read_text(), "the stop has come")
-            gate.touch()
-        assert process.wait(DEADLINE) == status
-        assert "Traceback" not in (tmp_path / "log").read_text()
+        until(lambda: "shutting down" in log.read_text(), "the stop has come")
+        (tmp_path / "gate").touch()
+        assert process.wait(DEADLINE) == 0
+        assert "Traceback" not in log.read_text()
+
+
+def test_a_second_signal_during_the_start_means_now(tmp_path: Path) -> None:
+    with slow_start(tmp_path) as (process, log):
+        process.send_signal(signal.SIGTERM)
+        until(lambda: "shutting down" in log.read_text(), "the stop has come")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 128 + signal.SIGTERM
+        assert "Traceback" not in log.read_text()
+
+
+@contextmanager
+def slow_start(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Start a server that reads its registry for as long as the file `gate` is not there."""
+    write_config(directory)
+    path = directory / "log.txt"
+    command = [sys.executable, "-c", SLOW_DISK.format(gate=str(directory / "gate")), "start"]
+    with path.open("wb") as log:
+        process = subprocess.Popen(command, env=environment(directory), stdout=log, stderr=log)
+    try:
+        until(lambda: "loading" in path.read_text(), "it starts")
+        yield process, path
     finally:
         process.kill()
         process.wait()
