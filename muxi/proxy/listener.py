@@ -161,10 +161,6 @@ class Listener:
         self._context.draining = True
         self._context.handover.drain()
 
-    def resume(self) -> None:
-        """Take back `retire`."""
-        self._context.draining = False
-
     def busy(self) -> frozenset[Connection]:
         """Give the connections with a request under way that has an end of its own."""
         return frozenset(c for c in self._context.connections if not c.idle and c.on_drain is None)

@@ -13,6 +13,7 @@ is going away.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
     from muxi.server.history import History
 
 log = structlog.get_logger()
-
-OPERATION_SECONDS = 5.0
-"""How long operations under way may go on before formations are let go without them."""
 
 
 class Server:
@@ -99,12 +97,14 @@ class Server:
         confiner: Confiner,
     ) -> Server:
         """Make one of what is on the disk. Raises OperatorError when that can't be read."""
-        path = config.paths.data_dir / store.NAME
-        await trio.to_thread.run_sync(take_over, config.formations.formations_dir, path)
-        registry = await trio.to_thread.run_sync(store.load, path)
+        path, workspace = config.paths.data_dir / store.NAME, config.formations.formations_dir / ".tmp"
+        # A disk that hangs must not keep a second signal from ending the start.
+        in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
+        await in_thread(take_over, config.formations.formations_dir, path)
+        registry = await in_thread(store.load, path)
         for pid in registry.processes():
             confiner.expect(pid)
-        await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
+        await in_thread(sweep, workspace)
         return cls(config, sockets, registry, certificates, history=history, confiner=confiner)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -145,9 +145,13 @@ class Server:
             proxy_protocol=config.server.proxy_protocol == "required",
         )
 
-    async def detach(self) -> None:
-        """Let formations go, so that they run on without this program, for another one to adopt."""
-        await self.fleet.detach(OPERATION_SECONDS)
+    async def detach(self, budget: float) -> None:
+        """Let formations go, so that they run on without this program, for another one to adopt.
+
+        What is under way with them has `budget` seconds to end. Raises StorageError when it can't be
+        written down which they are: then none has been let go.
+        """
+        await self.fleet.detach(budget)
 
     @property
     def _port(self) -> int:

@@ -74,9 +74,14 @@ class Shutdown:
     async def _end_formations(self) -> None:
         if self._keep:
             kept = self._left()
-            await self._server.detach()
-            log.info("formations go on without the server", formations=kept)
-            return
+            try:
+                await self._server.detach(0)
+            except StorageError as error:
+                self._clean = False
+                log.error("formations can't be kept, and are ended", error=error.message)
+            else:
+                log.info("formations go on without the server", formations=kept)
+                return
         await self._server.fleet.shut_down()
         left = self._left()
         if left:

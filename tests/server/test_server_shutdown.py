@@ -52,8 +52,10 @@ class FakeServer:
         await self._part("shut_down")
         self.alive = self.stubborn
 
-    async def detach(self) -> None:
+    async def detach(self, budget: float) -> None:
         await self._part("detach")
+        if self.failure is not None:
+            raise self.failure
 
     async def flush(self) -> None:
         await self._part("flush")
@@ -85,6 +87,12 @@ async def test_kept_formations_are_let_go(autojump_clock: trio.testing.MockClock
     fake = FakeServer(on_stop="keep")
     assert (await ended(fake))[0]
     assert fake.done == ["drain", "detach", "flush", "flush"]
+
+
+async def test_those_that_can_t_be_kept_are_ended(autojump_clock: trio.testing.MockClock) -> None:
+    fake = FakeServer(on_stop="keep", failure=StorageError("full"))
+    assert not (await ended(fake))[0]
+    assert fake.done[:3] == ["drain", "detach", "shut_down"]
 
 
 async def test_formations_get_what_is_left_but_for_saving(autojump_clock: trio.testing.MockClock) -> None:

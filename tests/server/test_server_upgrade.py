@@ -12,12 +12,12 @@ import pytest
 import trio
 import trio.testing
 
-from muxi.errors import ConfigError, OperatorError
+from muxi.errors import ConfigError, OperatorError, StorageError
 from muxi.server.check import check_program
 from muxi.server.inheritance import Handover
 from muxi.server.program import Program
 from muxi.server.signals import SignalBox
-from muxi.server.upgrade import settle, take_place
+from muxi.server.upgrade import let_go, settle, take_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,3 +134,26 @@ async def test_a_program_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "program").write_text("text")
     with pytest.raises(OperatorError, match="can't be run"):
         await check_program(Program(str(tmp_path / "program"), ("x",)))
+
+
+async def test_formations_that_can_t_be_let_go_are_ended(autojump_clock: trio.testing.MockClock) -> None:
+    done: list[str] = []
+
+    class Fake:
+        config = SimpleNamespace(server=SimpleNamespace(shutdown_timeout=60.0))
+
+        def __init__(self) -> None:
+            self.fleet = self.audit = self
+
+        async def detach(self, budget: float) -> None:
+            done.append("detach")
+            raise StorageError("full")
+
+        async def shut_down(self) -> None:
+            done.append("shut_down")
+
+        async def flush(self) -> None:
+            done.append("flush")
+
+    await let_go(cast("Server", Fake()))
+    assert done == ["detach", "shut_down", "flush"]
