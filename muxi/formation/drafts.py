@@ -87,7 +87,7 @@ class Draft:
 
         def fill(root: Path) -> None:
             for name, content in new_formation(self._releases.home.name).items():
-                inside.write_file(root, (name,), content.encode())
+                inside.write_file(root, (name,), content.encode(), self._tmp)
 
         self._make(DraftMeta(created_at=rfc3339(time.time())), fill)
 
@@ -110,7 +110,7 @@ class Draft:
             gather(TreeReader(live.path, leave_out, only_plain=True), root, limits, check_cancelled)
             for name in STATE_FILES:
                 if name != DATABASE and (self._releases.state / name).is_file():
-                    inside.write_file(root, (name,), (self._releases.state / name).read_bytes())
+                    inside.write_file(root, (name,), (self._releases.state / name).read_bytes(), self._tmp)
 
         meta = DraftMeta(
             base_version=live.semantic, created_at=rfc3339(time.time()), base_release=live.number
@@ -135,7 +135,8 @@ class Draft:
         parts = self._file(path)
         with self._work("write to the draft"):
             self._check_limits(len(data))
-            inside.write_file(self.root, parts, data)
+            self._tmp.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            inside.write_file(self.root, parts, data, self._tmp)
         return "/".join(parts)
 
     def delete(self, path: str) -> str:

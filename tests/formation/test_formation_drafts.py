@@ -344,4 +344,5 @@ def test_a_disk_that_refuses_leaves_the_old_file(
     assert isinstance(caught.value, StorageError)
     assert caught.value.status == 507
     assert draft.read("file") == ("file", b"old")
+    assert not any(workspace(draft.root.parent.parent).iterdir())
     assert {path.name for path in draft.root.iterdir()} == {"app.py", "file", "formation.afs", META}
