@@ -87,6 +87,12 @@ def take_back_seeds(state: Path, committed: Collection[int]) -> None:
     sync_directory(state)
 
 
+def is_sqlite(path: Path) -> bool:
+    """Say whether a file begins as an SQLite 3 database does. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
 def link_state(root: Path, name: str) -> None:
     """Put the link to a state file in its place in a release, in one step. Raises OSError."""
     if os.name == "nt":  # links need a privilege there

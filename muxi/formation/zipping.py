@@ -23,7 +23,7 @@ from muxi.errors import OperatorError
 from muxi.files import PRIVATE_DIRECTORY
 from muxi.formation.disk import disk_work, remove_tree, require_space
 from muxi.formation.members import DIRECTORY_MODE, file_mode
-from muxi.formation.state import DATABASE, SIDES, STATE_FILES
+from muxi.formation.state import DATABASE, SIDES, STATE_FILES, is_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,10 +124,9 @@ def copy_database(source: Path, copy: Path) -> None:
     What is no such database is copied as it is. Raises OperatorError when it can't be read, or is
     locked for longer than BUSY_SECONDS, and OSError.
     """
-    with source.open("rb") as file:
-        if file.read(16) != b"SQLite format 3\0":
-            shutil.copyfile(source, copy)
-            return
+    if not is_sqlite(source):
+        shutil.copyfile(source, copy)
+        return
     deadline = time.monotonic() + BUSY_SECONDS
 
     def give_up(status: int, _left: int, _pages: int) -> None:
