@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 DATABASE = "memory.db"
-STATE_FILES = (DATABASE, "MUXI.md", "PENDING-MUXI.md")
+TUNING_FILES = ("MUXI.md", "PENDING-MUXI.md")
+STATE_FILES = (DATABASE, *TUNING_FILES)
 SIDES = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 """What SQLite keeps beside a database: its write-ahead log, and an index that is rebuilt."""
 
