@@ -82,14 +82,14 @@ class Owner:
     # What others ask of it, from their own tasks
 
     @property
+    def instance(self) -> Instance | None:
+        return None if self.run is None else self.run.instance
+
+    @property
     def policy(self) -> RoutePolicy:
         """How its requests are to be treated, as its manifest and the server's configuration say now."""
         options = ProxyOptions() if self.run is None else self.run.plan.manifest.proxy
         return route_policy(options, self.facilities.config.proxy)
-
-    @property
-    def instance(self) -> Instance | None:
-        return None if self.run is None else self.run.instance
 
     @property
     def status(self) -> State:

@@ -11,6 +11,7 @@ from muxi.errors import StorageError
 from muxi.formation.adopting import adopt_running, end_leftovers, staging_key
 from muxi.formation.bring_up import launch, make_plan, started, wait_for_dependencies
 from muxi.formation.deploy import remove_logs
+from muxi.process.lifecycle import State
 from muxi.registry.records import FormationRecord
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
     release = await trio.to_thread.run_sync(facilities.releases(owner.id).recover)
     if release is not None and not record.stopped and await adopt_running(owner, operation, release):
         assert owner.run is not None
-        await owner.run.instance.wait_healthy()
+        if owner.run.entry.state != State.UNHEALTHY:  # that one may stay so for long
+            await owner.run.instance.wait_healthy()
         return {**started(owner), "adopted": True}
     await end_leftovers(owner)
     if release is None:

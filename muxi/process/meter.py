@@ -43,8 +43,9 @@ Measure = Callable[[Collection["Confinement"]], Awaitable[Mapping[int, Reading]]
 class Meter:
     """Measures what the confiner's processes use, every `interval` seconds.
 
-    `on_soft_limit(process_id, memory)` is called when one is past its soft limit: once, and again
-    only after it has been below, or has been started anew. It must not wait.
+    `on_soft_limit(process_id, memory)` is called when one is past its soft limit, and says whether
+    something is done about it: if not, it is called again at the next look, else only after it has
+    been below, or has been started anew. It must not wait.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Meter:
         confiner: Confiner,
         interval: float,
         *,
-        on_soft_limit: Callable[[str, int], None] | None = None,
+        on_soft_limit: Callable[[str, int], bool] | None = None,
         measure: Measure | None = None,
     ) -> None:
         self._confiner = confiner
@@ -97,8 +98,8 @@ class Meter:
         above = bool(limits.memory_soft) and memory > limits.memory_soft
         if above and not one.soft_told:
             log.info("past its soft memory limit", process=one.process_id, memory=format_size(memory))
-            if self._on_soft_limit is not None:
-                self._on_soft_limit(one.process_id, memory)
+            if self._on_soft_limit is not None and not self._on_soft_limit(one.process_id, memory):
+                return
         one.soft_told = above
 
 

@@ -1,11 +1,11 @@
 """All that came of one spawned process: its group, and descendants that left the group.
 
-A descendant is known by one of four proofs. It is in the process group that we made; or in the
-control group that we made; it has our instance's random token in its environment (which is
-inherited, also by a daemon that has made a session of its own); or its parent is a process so
+A descendant is known by one of four proofs. It is in the process group that we made, or in the
+control group, where there is one; it has our instance's random token in its environment (which
+is inherited, also by a daemon that has made a session of its own); or its parent is a process so
 proved. The last one ends with the parent: an orphan goes to init, or to us as the subreaper, so
-what is to be ended is looked for, and held by descriptors, *before* any of it is told to end. What
-has none of the four is not ours to signal.
+what is to be ended is looked for, and held by descriptors, *before* any of it is told to end.
+What has none of these is not ours to signal.
 
 A single descendant is signalled through a pidfd that was opened before the proof was made again,
 so the signal can't reach another process that got the same pid meanwhile. Where there is no /proc
@@ -68,7 +68,7 @@ class Family:
     ) -> bool:
         """Look for those alive now and hold them, too; say whether any were found.
 
-        `members` tells, blocking, who is in the control group.
+        `members` tells who is in the control group that we made.
         """
         held = frozenset(self._held)
         found = await trio.to_thread.run_sync(_open_living, group, token_sha256, members, held)

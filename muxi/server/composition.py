@@ -24,6 +24,8 @@ from muxi.api.app import create_app
 from muxi.api.audit import AuditLog
 from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.keyring import Keyring
+from muxi.config.values import format_size
+from muxi.errors import MuxiError
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
@@ -117,7 +119,7 @@ class Server:
             nursery.start_soon(self.registry.run)
             await nursery.start(self.fleet.run)
             await nursery.start(self._log_keeper.run)
-            nursery.start_soon(Meter(self._confiner, self.config.formations.usage_interval).run)
+            nursery.start_soon(self._meter().run)
             # It only begins to; but from then on each formation has a route, where requests wait.
             await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
@@ -129,6 +131,19 @@ class Server:
         host = self.config.server.host
         host = "localhost" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104
         return f"{_scheme(self.config)}://{host}:{self._port}"
+
+    def _meter(self) -> Meter:
+        interval = self.config.formations.usage_interval
+        return Meter(self._confiner, interval, on_soft_limit=self._recycle)
+
+    def _recycle(self, formation_id: str, memory: int) -> bool:
+        """Renew what is past its soft limit on memory; False: not now."""
+        try:
+            self.fleet.recycle(formation_id, f"{format_size(memory)} resident, past its soft limit")
+        except MuxiError as error:
+            log.info("not recycled", formation_id=formation_id, reason=error.message)
+            return False
+        return True
 
     async def configure(self, config: Config) -> None:
         """Go by another configuration. Raises OperatorError, and has changed nothing then."""

@@ -60,9 +60,12 @@ class Fixture:
         self.told: list[tuple[str, int]] = []
         self.confiner = Confiner(groups)
         self.one = self.confiner.enter(make_spec("pass", limits=limits), PID, "token", None)
-        self.meter = Meter(
-            self.confiner, 10.0, on_soft_limit=lambda *said: self.told.append(said), measure=self.scale
-        )
+        self.heeded = True
+        self.meter = Meter(self.confiner, 10.0, on_soft_limit=self._tell, measure=self.scale)
+
+    def _tell(self, process_id: str, memory: int) -> bool:
+        self.told.append((process_id, memory))
+        return self.heeded
 
     async def run_for(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
@@ -170,6 +173,19 @@ async def test_the_soft_limit_is_told_once_until_it_is_below_again(
         made.scale.memory = memory * M
         await made.run_for(1)
     assert made.told == [("agent", 65 * M), ("agent", 66 * M)]
+
+
+async def test_a_soft_limit_that_nobody_could_heed_is_told_again(
+    make_spec: MakeSpec, autojump_clock: trio.testing.MockClock
+) -> None:
+    made = Fixture(make_spec, Limits(memory_soft=64 * M))
+    made.scale.memory = 65 * M
+    made.heeded = False
+    await made.run_for(1)
+    made.heeded = True
+    await made.run_for(1)
+    await made.run_for(1)
+    assert made.told == [("agent", 65 * M)] * 2
 
 
 async def test_a_new_process_past_the_soft_limit_is_told_anew(
