@@ -34,6 +34,7 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
     """
     facilities, record = owner.facilities, owner.record
     assert record is not None
+    owner.coming_back = not record.stopped
     release = await trio.to_thread.run_sync(facilities.releases(owner.id).recover)
     if release is not None and not record.stopped and await adopt_running(owner, operation, release):
         assert owner.run is not None
