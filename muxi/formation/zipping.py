@@ -58,13 +58,26 @@ class Download:
         self._hold = hold
 
     def prepare(self, reserve: int) -> None:
-        """Copy the database. Raises StorageError, OperatorError."""
-        database = self._state / DATABASE
+        """Copy the database, and others of its name below. Raises StorageError, OperatorError."""
         with disk_work(f"copy {DATABASE}"):
             self._own.mkdir(mode=PRIVATE_DIRECTORY, parents=True)
-            if self._with_database and database.is_file() and not database.is_symlink():
-                require_space(self._own, database.stat().st_size, reserve, f"copy {DATABASE}")
-                copy_database(database, self._own / DATABASE)
+            databases = self._databases() if self._with_database else {}
+            needed = sum(path.stat().st_size for path in databases.values())
+            require_space(self._own, needed, reserve if databases else 0, f"copy {DATABASE}")
+            for name, path in databases.items():
+                (self._own / name).parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+                copy_database(path, self._own / name)
+
+    def _databases(self) -> dict[str, Path]:
+        """Return the databases by their names in the zip; the formation's own is with its state."""
+        found: dict[str, Path] = {}
+        own = self._state / DATABASE
+        if own.is_file() and not own.is_symlink():
+            found[DATABASE] = own
+        for member in TreeReader(self._root, lambda path: _last(path).startswith("."), only_plain=True):
+            if member.kind == "file" and _last(member.name) == DATABASE:
+                found[member.name] = self._root / member.name
+        return found
 
     def write(self, sink: Sink, check_cancelled: Callable[[], None]) -> None:
         """Write the zip. Raises OSError, and whatever `sink` and `check_cancelled` raise."""
@@ -72,7 +85,7 @@ class Download:
             for reader in (
                 TreeReader(self._root, self._left_out, only_plain=True),
                 TreeReader(self._state, lambda path: path not in TUNING_FILES, only_plain=True),
-                TreeReader(self._own, lambda path: path != DATABASE, only_plain=True),
+                TreeReader(self._own, lambda _path: False),
             ):
                 for member in reader:
                     check_cancelled()
@@ -82,14 +95,18 @@ class Download:
         remove_tree(self._own)
 
     def _left_out(self, path: str) -> bool:
-        name = path.rsplit("/", 1)[-1]
+        name = _last(path)
         if name in {DATABASE, *SIDES}:
-            return True  # the formation's own comes as a copy, if it comes
+            return True  # copies come, if they come
         if name in {"secrets.enc", ".env"}:
             return self._hold == "none"
         if name == ".key":
             return self._hold != "all"
         return name.startswith(".")
+
+
+def _last(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
 
 
 def copy_database(source: Path, copy: Path) -> None:

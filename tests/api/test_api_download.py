@@ -148,7 +148,8 @@ async def test_the_database_is_whole_while_it_is_written_to(api: Api, tmp_path: 
 
 async def test_nothing_is_left_behind(api: Api) -> None:
     (api.facilities.releases("my-bot").state / "memory.db").write_text("no SQLite")
-    assert contents(await api.get(f"{PATH}?db=true"))["memory.db"] == b"no SQLite"
+    found = contents(await api.get(f"{PATH}?db=true"))
+    assert (found["memory.db"], found["data/memory.db"]) == (b"no SQLite", b"another")
     assert list(workspace(api.facilities.formations_dir).iterdir()) == []
 
 
