@@ -129,12 +129,16 @@ class Owner:
     async def detach(self) -> bool:
         """Let go of the process, which runs on for the next server; say whether there was one.
 
-        Nothing may be under way. What the registry holds of it stays.
+        Nothing may be under way. What the registry holds of it stays. One that the next server could
+        not prove to be ours is ended instead: it would only be in the way.
         """
         if self.run is None:
             return False
-        await self.run.instance.detach()
-        return self.run.instance.pid is not None
+        instance = self.run.instance
+        if instance.pid is not None and instance.identity is None:
+            await instance.stop()
+        await instance.detach()
+        return instance.pid is not None
 
     # The task
 

@@ -129,6 +129,17 @@ async def test_letting_go_gives_orders_under_way_their_time_and_then_undoes_them
         assert set(store.load(made.registry.path).records) == {"my-bot"}
 
 
+async def test_what_the_next_server_could_not_prove_is_ended_instead(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muxi.process.exits.open_pidfd", lambda _pid: None)  # as on an old kernel
+    async with house(config) as made:
+        await made.deploy("my-bot")
+        pid = made.fleet.get("my-bot").pid
+        assert await made.fleet.detach(1.0) == 0
+        assert not alive(pid or 0)
+
+
 async def test_letting_go_of_one_that_crashed_leaves_it_to_the_next(config: Config) -> None:
     config = replace(config, formations=replace(config.formations, restart_delay=600.0))
     async with house(config) as made:
