@@ -12,6 +12,7 @@ nothing new comes to what is going away.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -56,6 +57,8 @@ FLUSH_SECONDS = 5.0
 """How long the last write of the registry may take."""
 SHUTDOWN_SECONDS = 60.0
 """The budget of the whole shutdown; what still runs after it is killed."""
+COLLECT_AFTER = 10_000
+"""New objects after which the youngest are searched for garbage; Python's own 700 are a burst of requests."""
 
 
 def run(config: Config, *, notes: Sequence[str] = ()) -> int:
@@ -78,12 +81,23 @@ def run(config: Config, *, notes: Sequence[str] = ()) -> int:
             try:
                 for note in notes:
                     log.warning("configuration", note=note)
+                _spare_collector()
                 return trio.run(_until_signalled, config, sockets, certificates)
             finally:
                 for sock in sockets:
                     sock.close()
     finally:
         logs.close()
+
+
+def _spare_collector() -> None:
+    """Keep what is there for good from being searched for garbage again and again.
+
+    Such a search stops everything, event streams too; it takes as long as there are objects.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 async def serve(

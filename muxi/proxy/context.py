@@ -60,6 +60,8 @@ class Context:
     latest: Callable[[bytes, bytes], bytes | None] | None = None
     #: Whether connections of trusted peers begin with a header of the PROXY protocol.
     proxy_protocol: bool = False
+    #: How many clients are connected. In `connections` each of their HTTP/2 streams has one of its own.
+    clients: int = 0
     connections: set[Connection] = field(default_factory=set)
     #: Event streams that get a comment when they are quiet for too long.
     commented: set[EventBody] = field(default_factory=set)
