@@ -14,7 +14,7 @@ from muxi.proxy.comments import EventBody, is_event_stream
 from muxi.proxy.finish import finish
 from muxi.proxy.headers import interim_head, response_head
 from muxi.proxy.heads import UNTIL_CLOSE
-from muxi.proxy.http1 import parse_response_head
+from muxi.proxy.http1_response import parse_response_head
 from muxi.proxy.relay import Relay
 from muxi.proxy.tunnel import run_tunnel
 from muxi.proxy.upstream import UpstreamError
