@@ -46,10 +46,9 @@ class StreamConnection(Connection):
     def __init__(self, context: Context, sock: socket.socket, peer: str, scheme: str) -> None:
         super().__init__(context, sock, peer)
         self.scheme = scheme.encode()
-        context.tally.connections -= 1  # The client has one; this is part of it.
 
     def watch(self) -> None:
-        self.context.hangups.watch(self.fd, self)
+        self.context.poller.watch(self.fd, self)
 
 
 class AsgiProxy:
@@ -94,6 +93,13 @@ class AsgiProxy:
             ours, theirs = socket.socketpair()
         except OSError as error:
             log.error("stream_refused", reason=error.strerror)
+            await send_answer(send, EXHAUSTED)
+            return
+        if not self._context.doorman.has_room(max(ours.fileno(), theirs.fileno())):
+            # As with connections, the last descriptors are for those who are in.
+            ours.close()
+            theirs.close()
+            self._context.tally.refused_requests += 1
             await send_answer(send, EXHAUSTED)
             return
         peer = scope["client"][0] if scope["client"] else ""

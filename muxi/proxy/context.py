@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from muxi.proxy.connection import Connection
     from muxi.proxy.deadlines import Clock
     from muxi.proxy.handover import Handover
-    from muxi.proxy.hangup import Hangups
     from muxi.proxy.limits import Limits
+    from muxi.proxy.poller import Poller
     from muxi.proxy.upstream import Upstreams
     from muxi.registry.routes import RouteTable
 
@@ -50,7 +50,7 @@ class Context:
     upstreams: Upstreams
     handover: Handover
     clock: Clock
-    hangups: Hangups
+    poller: Poller
     limits: Limits
     version: bytes
     trusts: Callable[[str], bool]
@@ -60,6 +60,8 @@ class Context:
     latest: Callable[[bytes, bytes], bytes | None] | None = None
     #: Whether connections of trusted peers begin with a header of the PROXY protocol.
     proxy_protocol: bool = False
+    #: How many clients are connected. In `connections` each of their HTTP/2 streams has one of its own.
+    clients: int = 0
     connections: set[Connection] = field(default_factory=set)
     #: Event streams that get a comment when they are quiet for too long.
     commented: set[EventBody] = field(default_factory=set)

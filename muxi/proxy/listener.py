@@ -18,9 +18,10 @@ from muxi.proxy.answers import RETRY_AFTER, Answer
 from muxi.proxy.connection import Connection
 from muxi.proxy.context import Context, Served
 from muxi.proxy.deadlines import Clock, sweep
+from muxi.proxy.farewell import Farewell
 from muxi.proxy.handover import Handover
-from muxi.proxy.hangup import Hangups
 from muxi.proxy.limits import Limits
+from muxi.proxy.poller import Poller
 from muxi.proxy.sockets import descriptor_ceiling
 from muxi.proxy.tls_connection import TlsConnection
 from muxi.proxy.trust import peer_address
@@ -80,7 +81,7 @@ class Listener:
             upstreams=Upstreams(clock, limits.connect_timeout),
             handover=Handover(app),
             clock=clock,
-            hangups=Hangups(),
+            poller=Poller(),
             limits=limits,
             version=version.encode("ascii"),
             trusts=trusts,
@@ -91,6 +92,7 @@ class Listener:
         )
         routes.enders.append(self._end)
         self._certificates = certificates
+        self._farewell = Farewell(certificates)
         self._accepting = trio.CancelScope()
         self._drained = trio.Event()
         self._ended = trio.Event()
@@ -112,7 +114,7 @@ class Listener:
     @property
     def open_connections(self) -> int:
         """How many clients are connected now."""
-        return len(self._context.connections)
+        return self._context.clients
 
     async def serve(
         self,
@@ -130,7 +132,7 @@ class Listener:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(sweep, self._context)
-                nursery.start_soon(self._context.hangups.run)
+                nursery.start_soon(self._context.poller.run)
                 if self._certificates is not None:
                     nursery.start_soon(self._certificates.watch)
                 with self._accepting:
@@ -142,7 +144,7 @@ class Listener:
                 nursery.cancel_scope.cancel()
         finally:
             self._context.upstreams.close()
-            self._context.hangups.close()
+            self._context.poller.close()
             self._ended.set()
 
     def configure(self, limits: Limits, trusts: Callable[[str], bool], *, proxy_protocol: bool) -> None:
@@ -193,7 +195,7 @@ class Listener:
             connection.abort()
         self._drained.set()
         await self._ended.wait()
-        return len(cut)
+        return sum(connection.outside for connection in cut)
 
     def _end(self, target: Target) -> None:
         """End what is under way to a target that ends: see `RouteTable.end`."""
@@ -226,7 +228,7 @@ class Listener:
             log.warning("connections_refused", reason=answer.message, connections=self.open_connections)
         context.tally.refused_connections += 1
         response = answer.render(context.clock.date, keep_alive=False)
-        nursery.start_soon(context.doorman.turn_away, sock, response)
+        nursery.start_soon(self._farewell.say, sock, response)
 
     def _welcome(self, sock: socket.socket, address: tuple[str, int], nursery: trio.Nursery) -> None:
         doorman, peer = self._context.doorman, peer_address(address[0])

@@ -19,6 +19,7 @@ from muxi.process.subreaper import become_subreaper
 from muxi.proxy.sockets import raise_descriptor_limit
 from muxi.registry.lock import exclusive
 from muxi.server.check import load_certificates
+from muxi.server.collector import spare_collector
 from muxi.server.directories import prepare_directories
 from muxi.server.history import History
 from muxi.server.inheritance import Handover, inherit
@@ -99,6 +100,7 @@ def _live(config: Config, around: Surroundings, handover: Callable[[], Handover]
     """Run the event loop, and after it the next program; again, if that can't be executed."""
     failure: OperatorError | None = None
     while True:
+        spare_collector()
         life = Life(config, around, failure)
         try:
             ending = trio.run(life.run)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muxi.proxy.heads import CHUNKED, UNTIL_CLOSE, HeadError, RequestHead, ResponseHead
-from muxi.proxy.http1 import MAX_FIELDS, MAX_HEAD, MAX_LINE, parse_request_head, parse_response_head
+from muxi.proxy.http1 import MAX_FIELDS, MAX_HEAD, MAX_LINE, parse_request_head
+from muxi.proxy.http1_response import parse_response_head
 
 
 def request(*lines: bytes, start: bytes = b"GET / HTTP/1.1") -> RequestHead:
@@ -73,6 +74,8 @@ def test_plain_request() -> None:
         b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
         b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /?q=\xff HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         b"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
