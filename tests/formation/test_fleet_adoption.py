@@ -16,6 +16,7 @@ import pytest
 from muxi.errors import Conflict, MuxiError, OperatorError
 from muxi.process.instance import Instance
 from muxi.registry import store
+from muxi.registry.records import encode
 from muxi.registry.store import Registry
 from tests.formation.test_fleet import FOREVER, House, configuration, house
 from tests.live import bundle
@@ -214,33 +215,31 @@ async def test_a_stopped_formation_is_not_adopted(config: Config, monkeypatch: p
 
 
 async def test_one_whose_port_a_stranger_listens_on_is_not_taken_at_its_record_s_word(
-    config: Config, monkeypatch: pytest.MonkeyPatch
+    config: Config,
 ) -> None:
-    async with killed(config, monkeypatch) as made:
+    async with house(config) as made:
         await made.deploy("my-bot", bundle("my-bot", health={"startup_timeout": "1s"}))
         before = made.fleet.get("my-bot")
+        await made.fleet.detach(1.0)
         record = made.registry.records["my-bot"]
+        path = made.registry.path
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        record.port = foreign = int(stranger.getsockname()[1])
         assert record.process is not None
-        with socket.socket() as stranger:
-            stranger.bind(("127.0.0.1", 0))
-            stranger.listen()
-            foreign = int(stranger.getsockname()[1])
-            record.port = foreign
-            record.process = msgspec.structs.replace(record.process, port=foreign)
-            made.registry._mark()
-            await made.registry.flush()
-            async with house(config) as next_one:
-                (operation,) = await next_one.fleet.restore()
-                route, targets = next_one.routes.live[b"my-bot"], []
-                with pytest.raises(MuxiError, match="failed health check"):
-                    await operation.wait()
-                await next_one.until("my-bot", "running")
-                targets.append(route.target.port if route.target else 0)
-                after = next_one.fleet.get("my-bot")
-                assert targets == [after.port]
-                assert after.port != foreign
-                assert after.pid != before.pid
-                assert not alive(before.pid or 0)
+        record.process = msgspec.structs.replace(record.process, port=foreign)
+        path.write_bytes(encode([record], now=1.0))
+        async with house(config) as made:
+            (operation,) = await made.fleet.restore()
+            with pytest.raises(MuxiError, match="failed health check"):
+                await operation.wait()
+            await made.until("my-bot", "running")
+            after, target = made.fleet.get("my-bot"), made.routes.live[b"my-bot"].target
+            assert target is not None
+            assert target.port == after.port != foreign
+            assert after.pid != before.pid
+            assert not alive(before.pid or 0)
 
 
 async def test_a_recycle_cut_short_by_a_kill_leaves_exactly_the_serving_one(
