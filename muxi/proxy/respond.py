@@ -68,6 +68,7 @@ def _relay(
     data = body.take(data)
     client.route.traffic.bytes_out += len(data)
     client.status = response.status
+    head.fields.clear()  # It may take hours: nothing is kept that is not needed.
     relay = Relay(client, body, top + data, events=events and not body.done)
     if events and data:
         client.route.traffic.first_event.add(perf_counter() - head.begun)
