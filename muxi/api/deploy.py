@@ -33,7 +33,7 @@ class DeployRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._fleet = parts.fleet
-        self._settings = parts.settings
+        self._parts = parts
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         return (
@@ -66,10 +66,11 @@ class DeployRoutes:
 
     async def _from_body(self, formation_id: str) -> Response:
         self._admit(formation_id, "X-Formation-ID")
-        limit = self._settings.max_upload_size
+        settings = self._parts.settings
+        limit = settings.max_upload_size
         if (request.content_length or 0) > limit:
             raise _too_large(limit)
-        body = Pieces(aiter(request.body), self._settings.body_chunk_timeout)
+        body = Pieces(aiter(request.body), settings.body_chunk_timeout)
         return await self._deploy(body, formation_id, request.headers.get("X-Formation-Version") or None)
 
     async def _from_json(self, formation_id: str | None) -> Response:
@@ -77,7 +78,7 @@ class DeployRoutes:
             raise _wrong_type("application/gzip or application/json")
         if formation_id is not None:
             self._admit(formation_id, "formation id")
-        settings = self._settings
+        settings = self._parts.settings
         content = await read_object(aiter(request.body), settings.max_json_size, settings.body_chunk_timeout)
         wanted = BundleRequest.parse(content)
         named = wanted.formation_id or formation_id
@@ -111,7 +112,7 @@ class DeployRoutes:
         )
 
     async def _deploy(self, pieces: AsyncIterator[bytes], formation_id: str, version: str | None) -> Response:
-        settings = self._settings
+        settings = self._parts.settings
         upload = await receive(pieces, settings.upload_directory, settings.max_upload_size)
         try:
             operation = self._fleet.deploy(upload, formation_id, version)

@@ -77,9 +77,13 @@ class ApiSettings:
     """Pause after which a silent event stream gets a comment, so that nothing between cuts it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class ApiParts:
-    """Everything `create_app` needs. `authenticator` is None when authentication is disabled."""
+    """Everything `create_app` needs. `authenticator` is None when authentication is disabled.
+
+    `authenticator` and `settings` are others after the configuration was read again, so they are
+    looked up at each use.
+    """
 
     fleet: Fleet
     authenticator: Authenticator | None
@@ -90,4 +94,6 @@ class ApiParts:
     """Unix time at which the server started."""
     proxy_status: Callable[[], Mapping[str, object]] = dict
     """What the public port holds, may hold, and has counted (`muxi.proxy.listener.Listener.status`)."""
+    program_status: Callable[[], Mapping[str, object]] = dict
+    """How this program came to serve, for the status's `server`: its start, upgrades, the last reload."""
     now: Callable[[], float] = time.time

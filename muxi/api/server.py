@@ -41,6 +41,7 @@ class ServerRoutes:
             "version": parts.version,
             "uptime": max(0, int(parts.now() - parts.started_at)),
             "port": settings.port,
+            **parts.program_status(),
         }
         runtime = {
             "type": settings.runtime_type,

@@ -34,6 +34,7 @@ FORMATION = {
 CONFIG = {
     "show": Lazy("muxi.cli.config", "Show the settings in force, secrets masked.", "show"),
     "validate": Lazy("muxi.cli.config", "Check the configuration and list every problem.", "validate"),
+    "reload": Lazy("muxi.cli.ask", "Let the running server read its configuration again.", "reload"),
 }
 
 COMMANDS = {
@@ -41,8 +42,9 @@ COMMANDS = {
     "start": Lazy("muxi.cli.start", "Run the server (also when no command is given)."),
     "serve": Lazy("muxi.cli.start", "The same as start.", hidden=True),
     "status": Lazy("muxi.cli.status", "Show how the running server does."),
+    "upgrade": Lazy("muxi.cli.ask", "Let the installed version take the running one's place.", "upgrade"),
     "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),
-    "config": Lazy("muxi.cli.root", "Show or check the configuration.", "config"),
+    "config": Lazy("muxi.cli.root", "Show, check or reload the configuration.", "config"),
     "version": Lazy("muxi.cli.version", "Print the version."),
     "help": Lazy("muxi.cli.help", "Show this, or the help of a command."),
 }
@@ -65,4 +67,4 @@ def formation() -> None:
 
 @click.group("config", cls=LazyGroup, lazy=CONFIG)
 def config() -> None:
-    """Show or check the configuration."""
+    """Show or check the configuration, or let the running server read it again."""

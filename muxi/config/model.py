@@ -114,8 +114,8 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    port: int = key(7890, integer(0, 65535), "The one public port. 0 lets the system choose.")
-    host: str = key("0.0.0.0", host(), "The address to listen on.")  # noqa: S104 - it is a server
+    port: int = key(7890, integer(0, 65535), "The one public port. 0 lets the system choose.", fixed=True)
+    host: str = key("0.0.0.0", host(), "The address to listen on.", fixed=True)  # noqa: S104 - it is a server
     read_timeout: float = key(
         30.0, duration(0.1, DAY), "How long a client may take to send a request's head, or pause in its body."
     )
@@ -130,6 +130,21 @@ class ServerConfig:
         "off",
         choice("off", "required"),
         "Whether connections from `trusted_proxies` begin with a header of the PROXY protocol, v1 or v2.",
+    )
+    shutdown_timeout: float = key(
+        60.0,
+        duration(1, DAY),
+        "How long ending may take: a sixth of it for requests under way, the rest for formations and saving.",
+    )
+    upgrade_timeout: float = key(
+        30.0,
+        duration(0, DAY),
+        "How long requests under way may go on, beside new ones, before another program takes over.",
+    )
+    on_stop: str = key(
+        "stop",
+        choice("stop", "keep"),
+        "What becomes of formations when the server ends: ended, or left running for its next start.",
     )
     tls: TlsConfig = group(TlsConfig, "HTTPS; both files are read again when they change.")
 
@@ -196,17 +211,18 @@ class FormationsConfig:
     runtime_type: str = key(
         "native", choice("native", "docker", "singularity"), "How MUXI formations run.", pending=True
     )
-    logs_dir: Path = key(Path("logs"), path(), "Where the output of formations goes.")
+    logs_dir: Path = key(Path("logs"), path(), "Where the output of formations goes.", fixed=True)
     pids_dir: Path = key(Path("pids"), path(), "Where process ids are kept.", pending=True)
-    formations_dir: Path = key(Path("formations"), path(), "Where deployed formations live.")
+    formations_dir: Path = key(Path("formations"), path(), "Where deployed formations live.", fixed=True)
     port_range: tuple[int, int] = key(
         (8000, 9000),
         PORT_RANGE,
         "The private ports of formations; the end itself is not used.",
         zero=(8000, 9000),
+        fixed=True,
         parts={"port_range_start": integer(1024, 65535), "port_range_end": integer(1025, 65536)},
     )
-    bind_host: str = key("127.0.0.1", host(), "The address formations listen on.")
+    bind_host: str = key("127.0.0.1", host(), "The address formations listen on.", fixed=True)
     max_formations: int = key(100, integer(1, 100_000), "How many formations may be deployed.", zero=100)
     keep_backups: int = key(1, integer(1, 1000), "How many old versions are kept.", zero=1, pending=True)
     auto_restart: bool = key(
@@ -276,9 +292,13 @@ class RceConfig:
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
     level: str = key("info", LOG_LEVEL, "The least important events that are logged.")
-    format: str = key("text", choice("text", "json"), "How the server's log is written.")
-    output: str | Path = key("stderr", LOG_OUTPUT, "Where it goes; `file`: server.log in the log directory.")
-    audit_log: Path = key(Path("logs/audit.log"), path(), "Where every management request is recorded.")
+    format: str = key("text", choice("text", "json"), "How the server's log is written.", fixed=True)
+    output: str | Path = key(
+        "stderr", LOG_OUTPUT, "Where it goes; `file`: server.log in the log directory.", fixed=True
+    )
+    audit_log: Path = key(
+        Path("logs/audit.log"), path(), "Where every management request is recorded.", fixed=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +314,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    server_id: str = key("", text(), "The name of this installation; made at `init`, then kept.")
+    server_id: str = key("", text(), "The name of this installation; made at `init`, then kept.", fixed=True)
     server: ServerConfig = group(ServerConfig, "The public port.")
     auth: AuthConfig = group(AuthConfig, "Who may manage the server.")
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")

@@ -42,7 +42,8 @@ class Key:
     `init` wrote zeros for all it did not set. `unset_with` does the same for a false: it counts
     as not set when all the named neighbours are zero as well. `parts` are keys of the same group
     that may be written in place of this one; `aliases` are other names, dotted from the root.
-    `pending`: accepted and checked, but without effect in this version.
+    `pending`: accepted and checked, but without effect in this version. `fixed`: what it says holds for
+    the life of the program; everything else changes when the configuration is read again.
     """
 
     kind: Kind[object]
@@ -53,6 +54,7 @@ class Key:
     aliases: tuple[str, ...] = ()
     secret: bool = False
     pending: bool = False
+    fixed: bool = False
 
 
 class Declaration(NamedTuple):
@@ -85,6 +87,7 @@ def key(
     aliases: tuple[str, ...] = (),
     secret: bool = False,
     pending: bool = False,
+    fixed: bool = False,
 ) -> T:
     """Declare a key, as the default of a dataclass field. See `Key` for the meaning of each."""
     declared = Key(
@@ -96,6 +99,7 @@ def key(
         aliases=aliases,
         secret=secret,
         pending=pending,
+        fixed=fixed,
     )
     return field(default=default, repr=not secret, metadata={"key": declared})
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.formation.manifest import read_manifest
-from muxi.formation.policy import route_policy
 from muxi.runtime.native import native_spec
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ async def bring_up(owner: Owner, operation: Operation, release: Release, *, pers
     """
     operation.progress("resolving_runtime", "Resolving runtime...")
     manifest = await trio.to_thread.run_sync(read_manifest, release.path)
-    owner.policy = route_policy(manifest.proxy, owner.facilities.config.proxy)
+    owner.proxy_options = manifest.proxy
     spec = _spec(owner, manifest, release)
     operation.progress("resolving_runtime", "Resolved runtime: native", version="native")
     operation.progress("spawning", "Starting formation process...")

@@ -24,9 +24,11 @@ DEFAULT_ENDPOINT = "/v1/health"
 FALLBACK_ENDPOINT = "/health"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Facilities:
     """Shared by all formations' tasks; each of them changes only what is its formation's.
+
+    `config` is another one after it was read again (`Fleet.configure`), so it is looked up at each use.
 
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
     looked up on, `restoring` bounds how many are started at once when the server starts.

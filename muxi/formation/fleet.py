@@ -23,6 +23,7 @@ from muxi.process.lifecycle import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from muxi.config.model import Config
     from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Kind, Operation
     from muxi.formation.owner import Work
@@ -63,6 +64,12 @@ class Fleet:
             for record in facilities.registry.records.values()
         ]
         return [owner.submit("restore", restore) for owner in owners]
+
+    def configure(self, config: Config) -> None:
+        """Go by another configuration: the proxy's policies at once, processes when they next start."""
+        self._facilities.config = config
+        for owner in self._owners.values():
+            owner.publish()
 
     def interrupt(self) -> None:
         """Take no more orders, and cancel and undo those under way: their watchers are told."""

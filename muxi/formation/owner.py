@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from muxi.formation.facilities import Facilities
     from muxi.process.spec import ProcessSpec
     from muxi.registry.records import FormationRecord
+    from muxi.registry.routes import RoutePolicy
     from muxi.registry.traffic import TrafficView
 
 log = structlog.get_logger()
@@ -78,10 +79,15 @@ class Owner:
         self._halting = False
         #: Whether the order under way will make it serve again, so that requests are held.
         self.coming_back = False
-        #: The server's defaults until a release's manifest has been read.
-        self.policy = route_policy(ProxyOptions(), facilities.config.proxy)
+        #: What the manifest of the release says of the proxy; nothing until it has been read.
+        self.proxy_options = ProxyOptions()
 
     # What others ask of it, from their own tasks
+
+    @property
+    def policy(self) -> RoutePolicy:
+        """How its requests are to be treated, as its manifest and the server's configuration say now."""
+        return route_policy(self.proxy_options, self.facilities.config.proxy)
 
     @property
     def status(self) -> State:

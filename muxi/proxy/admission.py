@@ -79,17 +79,19 @@ class Doorman:
             return CROWDED
         return None
 
+    def configure(self, limits: Limits, trusts: Callable[[str], bool]) -> None:
+        """Go by other limits from now on. Whoever is in stays in."""
+        self._limits, self._trusts = limits, trusts
+
     def enter(self, peer: str) -> None:
-        """Count a connection in."""
-        if self._limits.max_connections_per_address:
-            self._by_address[peer] += 1
+        """Count a connection in; also without a limit, for there may be one later."""
+        self._by_address[peer] += 1
 
     def leave(self, peer: str) -> None:
         """Count it out."""
-        if self._limits.max_connections_per_address:
-            self._by_address[peer] -= 1
-            if not self._by_address[peer]:
-                del self._by_address[peer]
+        self._by_address[peer] -= 1
+        if not self._by_address[peer]:
+            del self._by_address[peer]
 
     async def turn_away(self, sock: socket.socket, response: bytes) -> None:
         """Send a refusal and close, giving the client a moment to read it; b"" closes at once."""

@@ -43,6 +43,11 @@ class Certificates:
         self._signature = self._look()
         self.context = self._load()
 
+    def take(self, other: Certificates) -> None:
+        """Serve with another pair, from the next connection on."""
+        self._cert, self._key, self._min_version = other._cert, other._key, other._min_version
+        self._signature, self.context = other._signature, other.context
+
     async def watch(self, interval: float = LOOK_SECONDS) -> None:
         """Take a new pair when it has come; for ever. A bad one is logged, and the old one stays."""
         seen = self._signature

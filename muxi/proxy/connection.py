@@ -7,6 +7,7 @@ connection needs no cleaning up anywhere else.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, Final
@@ -394,9 +395,19 @@ class Connection:
         self.resets = True
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
+    def _has_input(self) -> bool:
+        if not hasattr(select, "poll"):  # Windows
+            return bool(select.select([self.fd], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def close_if_idle(self) -> None:
-        """End the connection if it is between two requests, or waits for what need not come."""
-        if self.idle:
+        """End the connection if it is between two requests, or waits for what need not come.
+
+        A request that has come, but was not read yet, is served.
+        """
+        if self.idle and not self._has_input():
             self.abort()
         elif self.on_drain is not None:
             self.on_drain()

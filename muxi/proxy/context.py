@@ -63,7 +63,10 @@ class Context:
     connections: set[Connection] = field(default_factory=set)
     #: Event streams that get a comment when they are quiet for too long.
     commented: set[EventBody] = field(default_factory=set)
+    #: Whether each connection ends with the answer to its next request.
     draining: bool = False
+    #: Whether the listener has stopped accepting, and waits for the last of them.
+    closing: bool = False
     #: Set when the last connection has ended.
     emptied: trio.Event = field(default_factory=trio.Event)
     tally: Tally = field(default_factory=Tally)

@@ -145,14 +145,40 @@ class Listener:
             self._context.hangups.close()
             self._ended.set()
 
-    async def drain(self, budget: float) -> int:
+    def configure(self, limits: Limits, trusts: Callable[[str], bool], *, proxy_protocol: bool) -> None:
+        """Go by other settings, from the next connection on, or the next look at a deadline."""
+        context = self._context
+        context.limits, context.trusts, context.proxy_protocol = limits, trusts, proxy_protocol
+        context.doorman.configure(limits, trusts)
+
+    def retire(self) -> None:
+        """Go on serving, but end each connection with the answer to its next request.
+
+        So, for a while before a `drain`, clients leave by themselves: one whose connection is
+        closed as idle may just be sending a request. May be called again, for connections that
+        came since.
+        """
+        self._context.draining = True
+        self._context.handover.drain()
+
+    def resume(self) -> None:
+        """Take back `retire`."""
+        self._context.draining = False
+
+    def busy(self) -> frozenset[Connection]:
+        """Give the connections with a request under way that has an end of its own."""
+        return frozenset(c for c in self._context.connections if not c.idle and c.on_drain is None)
+
+    async def drain(self, budget: float, *, settle: float = 0.0) -> int:
         """Stop accepting, close idle connections, give the others `budget` seconds, then cut them.
 
-        Returns how many had to be cut. `serve` returns when this is done.
+        Connections are closed as idle after `settle` seconds, in which what has just come in sends
+        its request. Returns how many had to be cut. `serve` returns when this is done.
         """
         self._accepting.cancel()
         context = self._context
-        context.draining = True
+        context.draining = context.closing = True
+        await trio.sleep(settle)
         context.handover.drain()
         for connection in tuple(context.connections):
             connection.close_if_idle()

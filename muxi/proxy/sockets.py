@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import socket
 import sys
@@ -29,6 +30,30 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
             sock.close()
         raise _explain(error, host, port) from error
     return sockets
+
+
+def adopt_listener(fd: int) -> socket.socket:
+    """Make a socket of a descriptor that another program opened, and listens on, for us.
+
+    Raises OperatorError, and leaves the descriptor open, when it is no such thing.
+    """
+    try:
+        # A second descriptor, so that what is not for us is not closed with the object.
+        with socket.socket(fileno=os.dup(fd)) as found:
+            listens = bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+            usable = listens and found.family in {socket.AF_INET, socket.AF_INET6}
+    except OSError:
+        usable = False
+    if not usable:
+        raise OperatorError(
+            f"Descriptor {fd}, which was passed to this program, is not a TCP socket that listens.",
+            code="PortUnavailable",
+            cure="Let the socket unit have ListenStream= with an address or a port, and Accept=no.",
+        )
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    sock.set_inheritable(False)
+    return sock
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+NAME = "registry.json"
 RETRY_SECONDS = 5.0
 
 

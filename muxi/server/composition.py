@@ -1,0 +1,189 @@
+"""The composition: builds the parts of the server, and runs them as one tree of tasks.
+
+    server nursery
+      audit log, registry writer
+      fleet ─ one owner a formation ─ its instance
+      listener ─ one task a connection
+
+The tree starts from the top and ends from the bottom: the port is open before formations are
+restored, so that one that is slow keeps nobody out; and it is closed first at the end, so that
+nothing new comes to what is going away.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from muxi import __version__
+from muxi.api.app import create_app
+from muxi.api.audit import AuditLog
+from muxi.api.parts import ApiParts, ApiSettings
+from muxi.auth.keyring import Keyring
+from muxi.formation.facilities import Facilities
+from muxi.formation.fleet import Fleet
+from muxi.formation.releases import sweep
+from muxi.proxy.limits import Limits
+from muxi.proxy.listener import Listener
+from muxi.proxy.trust import Trust
+from muxi.registry import store
+from muxi.registry.ports import PortPool
+from muxi.registry.routes import RouteTable
+from muxi.server.check import load_certificates
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from muxi.config.model import Config
+    from muxi.proxy.certificates import Certificates
+    from muxi.server.history import History
+
+log = structlog.get_logger()
+
+
+class Server:
+    """The parts, made for each other. `run` runs them; others tell them what to do."""
+
+    def __init__(
+        self,
+        config: Config,
+        sockets: Sequence[socket.socket],
+        registry: store.Registry,
+        certificates: Certificates | None,
+        history: History,
+    ) -> None:
+        """Take listening sockets, which stay the caller's, and what has been read from the disk."""
+        self.config = config
+        self.registry = registry
+        self.routes = RouteTable()
+        self.audit = AuditLog(config.logging.audit_log)
+        self._sockets = sockets
+        self._certificates = certificates
+        self.fleet = Fleet(self._facilities())
+        self._api = self._api_parts(history)
+        self.listener = Listener(
+            self.routes,
+            create_app(self._api),
+            version=__version__,
+            limits=_limits(config),
+            trusts=Trust(config.server.trusted_proxies),
+            proxy_protocol=config.server.proxy_protocol == "required",
+            certificates=certificates,
+        )
+
+    @classmethod
+    async def load(
+        cls,
+        config: Config,
+        sockets: Sequence[socket.socket],
+        certificates: Certificates | None,
+        history: History,
+    ) -> Server:
+        """Make one of what is on the disk. Raises OperatorError when that can't be read."""
+        registry = await trio.to_thread.run_sync(store.load, config.paths.data_dir / store.NAME)
+        await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
+        return cls(config, sockets, registry, certificates, history)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run all parts until cancelled. Started once the port answers and formations are being restored.
+
+        Cancelling it kills all formations' processes that have not been let go, at once.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.audit.run)
+            nursery.start_soon(self.registry.run)
+            await nursery.start(self.fleet.run)
+            await nursery.start(self.listener.serve, self._sockets)
+            log.info("listening", url=self.url, version=__version__, pid=os.getpid())
+            await self.fleet.restore()
+            task_status.started()
+
+    @property
+    def url(self) -> str:
+        host = self.config.server.host
+        host = "localhost" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104
+        return f"{_scheme(self.config)}://{host}:{self._port}"
+
+    async def configure(self, config: Config) -> None:
+        """Go by another configuration. Raises OperatorError, and has changed nothing then."""
+        certificates = await trio.to_thread.run_sync(load_certificates, config)
+        if self._certificates is not None and certificates is not None:
+            self._certificates.take(certificates)
+        self.config = config
+        self.fleet.configure(config)
+        self._api.authenticator, self._api.settings = self._authentication(config)
+        self.listener.configure(
+            _limits(config),
+            Trust(config.server.trusted_proxies),
+            proxy_protocol=config.server.proxy_protocol == "required",
+        )
+
+    async def detach(self) -> None:
+        """Let formations go, so that they run on without this program, for another one to adopt."""
+        # Until the fleet can let them go, they are ended, and started again.
+        detach = getattr(self.fleet, "detach", self.fleet.shut_down)
+        await detach()
+
+    @property
+    def _port(self) -> int:
+        port: int = self._sockets[0].getsockname()[1]
+        return port
+
+    def _facilities(self) -> Facilities:
+        start, end = self.config.formations.port_range
+        return Facilities(
+            config=self.config,
+            registry=self.registry,
+            ports=PortPool(start, end),
+            routes=self.routes,
+            server_url=f"{_scheme(self.config)}://localhost:{self._port}",
+            search_path=os.environ.get("PATH", os.defpath),
+            restoring=trio.CapacityLimiter(max(4, 2 * (os.cpu_count() or 1))),
+        )
+
+    def _api_parts(self, history: History) -> ApiParts:
+        authenticator, settings = self._authentication(self.config)
+        return ApiParts(
+            fleet=self.fleet,
+            authenticator=authenticator,
+            settings=settings,
+            audit=self.audit,
+            version=__version__,
+            started_at=history.started_at,
+            # The listener needs the app, the app asks the listener: later, when both are there.
+            proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
+            program_status=history.status,
+        )
+
+    def _authentication(self, config: Config) -> tuple[Keyring | None, ApiSettings]:
+        keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
+        settings = ApiSettings(
+            server_id=config.server_id,
+            port=self._port,
+            runtime_type=config.formations.runtime_type,
+            upload_directory=config.formations.formations_dir / ".tmp",
+            max_upload_size=config.formations.bundle.max_upload_size,
+            known_keys=frozenset(keyring.key_ids),
+        )
+        return keyring if config.auth.enabled else None, settings
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        head_timeout=config.server.read_timeout,
+        body_idle_timeout=config.server.read_timeout,
+        write_stall_timeout=config.server.write_timeout,
+        idle_timeout=config.server.idle_timeout,
+        max_head=config.proxy.max_head_size,
+        max_connections=config.proxy.max_connections,
+        max_connections_per_address=config.proxy.max_connections_per_address,
+        max_concurrent=config.proxy.max_concurrent,
+    )
+
+
+def _scheme(config: Config) -> str:
+    return "http" if config.server.tls.cert is None else "https"
