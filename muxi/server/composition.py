@@ -4,6 +4,7 @@
       audit log, registry writer
       fleet ─ one owner a formation ─ its instance
       listener ─ one task a connection
+      workers, where there are to be any ─ one task a process
 
 The tree starts from the top and ends from the bottom: the port is open before formations are
 restored, so that one that is slow keeps nobody out; and it is closed first at the end, so that
@@ -26,13 +27,14 @@ from muxi.auth.keyring import Keyring
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
-from muxi.proxy.limits import Limits
+from muxi.proxy.handover import Handover
 from muxi.proxy.listener import Listener
 from muxi.proxy.trust import Trust
 from muxi.registry import store
 from muxi.registry.ports import PortPool
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
+from muxi.server.workers import limits, make_crew, processes, worker_settings
 
 if TYPE_CHECKING:
     import socket
@@ -67,13 +69,15 @@ class Server:
         self._api = self._api_parts(history)
         self.listener = Listener(
             self.routes,
-            create_app(self._api),
+            Handover(create_app(self._api)),
             version=__version__,
-            limits=_limits(config),
+            limits=limits(config),
             trusts=Trust(config.server.trusted_proxies),
             proxy_protocol=config.server.proxy_protocol == "required",
             certificates=certificates,
+            processes=processes(config),
         )
+        self._crew = make_crew(config, self.listener, self.routes)
 
     @classmethod
     async def load(
@@ -98,6 +102,8 @@ class Server:
             nursery.start_soon(self.registry.run)
             await nursery.start(self.fleet.run)
             await nursery.start(self.listener.serve, self._sockets)
+            if self._crew is not None:
+                nursery.start_soon(self._crew.run)
             log.info("listening", url=self.url, version=__version__, pid=os.getpid())
             await self.fleet.restore()
             task_status.started()
@@ -117,7 +123,7 @@ class Server:
         self.fleet.configure(config)
         self._api.authenticator, self._api.settings = self._authentication(config)
         self.listener.configure(
-            _limits(config),
+            limits(config),
             Trust(config.server.trusted_proxies),
             proxy_protocol=config.server.proxy_protocol == "required",
         )
@@ -170,19 +176,6 @@ class Server:
             known_keys=frozenset(keyring.key_ids),
         )
         return keyring if config.auth.enabled else None, settings
-
-
-def _limits(config: Config) -> Limits:
-    return Limits(
-        head_timeout=config.server.read_timeout,
-        body_idle_timeout=config.server.read_timeout,
-        write_stall_timeout=config.server.write_timeout,
-        idle_timeout=config.server.idle_timeout,
-        max_head=config.proxy.max_head_size,
-        max_connections=config.proxy.max_connections,
-        max_connections_per_address=config.proxy.max_connections_per_address,
-        max_concurrent=config.proxy.max_concurrent,
-    )
 
 
 def _scheme(config: Config) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import h11
 import trio
 
+from muxi.proxy.handover import Handover
 from muxi.proxy.listener import Listener
 from muxi.proxy.sockets import open_listeners
 from muxi.registry.routes import RouteTable, Target
@@ -209,7 +210,7 @@ async def open_house(
     sockets = open_listeners("127.0.0.1", 0)
     listener = Listener(
         routes,
-        app,
+        Handover(app),
         version="9.9.9",
         limits=limits,
         on_request=on_request,
