@@ -54,7 +54,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a proxy is started with: the services' ports, where it may write, where it runs, on how many cores."""
+    """What a proxy is started with: the services' ports, where it may write, and run."""
 
     static_port: int
     live_port: int

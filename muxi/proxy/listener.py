@@ -22,7 +22,6 @@ from muxi.proxy.deadlines import Clock, sweep
 from muxi.proxy.hangup import Hangups
 from muxi.proxy.limits import Limits
 from muxi.proxy.sockets import descriptor_ceiling
-from muxi.proxy.stats import Tally
 from muxi.proxy.tls_connection import TlsConnection
 from muxi.proxy.trust import peer_address
 from muxi.proxy.tunnel import GRACE
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from muxi.proxy.certificates import Certificates
     from muxi.proxy.colleagues import Colleagues
     from muxi.proxy.others import Others
+    from muxi.proxy.stats import Tally
     from muxi.registry.routes import RouteTable, Target
 
 log = structlog.get_logger()

@@ -34,7 +34,7 @@ from muxi.registry import store
 from muxi.registry.ports import PortPool
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
-from muxi.server.workers import limits, make_crew, processes, worker_settings
+from muxi.server.workers import limits, make_crew, processes
 
 if TYPE_CHECKING:
     import socket

@@ -151,7 +151,7 @@ class Crew:
         return frozenset((link.pid, serial) for link in self._links for serial in link.busy)
 
     async def drain(self, budget: float, settle: float) -> int:
-        """Have all of them end; those that take too long are killed. Returns how many connections were cut."""
+        """Have all of them end, kill those that take too long; gives how many connections were cut."""
         self._draining.set()
         for link in self._links:
             if link.ready:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Connections that a worker may have been given without having taken them yet.
 WINDOW: Final = 512
+#: Seconds between the end of patience and giving up.
+SECOND_LOOK: Final = 0.5
 
 
 class _Given(NamedTuple):
@@ -64,7 +66,7 @@ class Link:
         self._listener = listener
         self._routes = routes
         self._patience = patience
-        self._heard = trio.current_time()
+        self._heard = trio.Event()
         self._scope = trio.CancelScope()
         #: How many connections it may hold; 0 until it is ready, and when it is over.
         self._room = 0
@@ -139,7 +141,7 @@ class Link:
                 nursery.start_soon(self._channel.run)
                 nursery.start_soon(self._watch)
                 while messages := await self._channel.receive():
-                    self._heard = trio.current_time()
+                    self._heard.set()
                     for message, sock in messages:
                         self._obey(message, sock)
                 nursery.cancel_scope.cancel()
@@ -147,9 +149,15 @@ class Link:
             raise ChannelError(str(failures.exceptions[0])) from None
 
     async def _watch(self) -> None:
-        while trio.current_time() < self._heard + self._patience:
-            await trio.sleep_until(self._heard + self._patience)
-        raise ChannelError(f"nothing was heard of it for {self._patience:g} s")
+        while True:
+            with trio.move_on_after(self._patience):
+                await self._heard.wait()
+            if not self._heard.is_set():
+                # If it was us who slept, its messages are there, only not read yet.
+                await trio.sleep(SECOND_LOOK)
+            if not self._heard.is_set():
+                raise ChannelError(f"nothing was heard of it for {self._patience:g} s")
+            self._heard = trio.Event()
 
     def _obey(self, message: FromWorker, sock: socket.socket | None) -> None:
         match message:
