@@ -75,9 +75,7 @@ def _ask(number: str, what: str, data_dir: str | None, timeout: float, as_json: 
             details={"problems": rest},
         )
     if outcome.kind == "upgrade":
-        click.echo(
-            f"Version {outcome.version} serves now (pid {outcome.pid}, generation {outcome.generation})."
-        )
+        click.echo(f"Version {outcome.version} serves now, generation {outcome.generation} of its process.")
     else:
         _tell("Changed", outcome.changed)
         _tell("Not changed, for it needs `muxi-server upgrade --restart`", outcome.pending)

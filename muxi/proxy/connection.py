@@ -160,7 +160,7 @@ class Connection:
 
     async def _serve(self) -> None:
         try:
-            while await self._serve_one() and not self.context.draining:
+            while await self._serve_one() and not self.context.closing:
                 self.idle = True
             if self._would_reset() and not self.context.draining:
                 await self.linger()

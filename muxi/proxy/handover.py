@@ -140,9 +140,9 @@ class Handover:
         finally:
             client.on_drain = None
             client.on_hangup(None)
-        if clean and stream.reusable and head.keep_alive and not client.context.draining:
+        if clean and stream.reusable and head.keep_alive and not client.context.closing:
             return True
-        if not stream.body_read or (head.keep_alive and not client.context.draining):
+        if not stream.body_read or (head.keep_alive and not client.context.closing):
             await client.linger()
         return False
 

@@ -42,9 +42,11 @@ def exclusive(data_dir: Path, inherited: int | None = None) -> Iterator[int]:
                 code="DataDirectoryInUse",
                 cure="Stop it first, or give this one a data directory of its own (MUXI_DATA_DIR).",
             )
-        os.ftruncate(fd, 0)
+        pid = f"{os.getpid()}\n".encode()
         os.lseek(fd, 0, os.SEEK_SET)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        # Written over, then cut: at no moment is it empty for one who reads it meanwhile.
+        os.write(fd, pid)
+        os.ftruncate(fd, len(pid))
         yield fd
     finally:
         os.close(fd)

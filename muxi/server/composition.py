@@ -6,9 +6,9 @@
       listener ─ one task a connection
       workers, where there are to be any ─ one task a process
 
-The tree starts from the top and ends from the bottom: the port is open before formations are
-restored, so that one that is slow keeps nobody out; and it is closed first at the end, so that
-nothing new comes to what is going away.
+The port answers as soon as it is known which formations there are, not when they are back: one
+that is slow keeps nobody out. At the end it is closed first, so that nothing new comes to what
+is going away.
 """
 
 from __future__ import annotations
@@ -101,11 +101,12 @@ class Server:
             await nursery.start(self.audit.run)
             nursery.start_soon(self.registry.run)
             await nursery.start(self.fleet.run)
+            # It only begins to; but from then on each formation has a route, where requests wait.
+            await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
             if self._crew is not None:
                 nursery.start_soon(self._crew.run)
             log.info("listening", url=self.url, version=__version__, pid=os.getpid())
-            await self.fleet.restore()
             task_status.started()
 
     @property

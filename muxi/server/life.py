@@ -175,5 +175,6 @@ class Life:
             log.warning("upgrade: some requests did not end in time", seconds=budget)
         await upgrade.close(server)
         self._committed = True
+        log.info("upgrade: another program takes over", program=program.path)
         await upgrade.let_go(server)
         return True

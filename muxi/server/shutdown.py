@@ -24,8 +24,6 @@ log = structlog.get_logger()
 REPORT_SECONDS: Final = 5.0
 """The pause between two reports of what is waited for."""
 MOST_NAMES: Final = 10
-OVER: Final = frozenset({"stopped", "crashed"})
-"""States of formations that have no process."""
 
 
 class Shares(NamedTuple):
@@ -105,7 +103,8 @@ class Shutdown:
             )
 
     def _left(self) -> list[str]:
-        names = [view.id for view in self._server.fleet.list() if view.status not in OVER]
+        """Name the formations that have a process."""
+        names = [view.id for view in self._server.fleet.list() if view.pid is not None]
         return [*names[:MOST_NAMES], *(["…"] if len(names) > MOST_NAMES else [])]
 
 

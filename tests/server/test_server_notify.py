@@ -1,0 +1,122 @@
+"""What a service manager is told, on a real datagram socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from muxi.server.notify import Manager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def listening(address: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind("\0" + address[1:] if address[0] == "@" else address)
+        sock.settimeout(30)
+        yield sock
+
+
+def told(sock: socket.socket) -> list[str]:
+    return sock.recv(4096).decode().split("\n")
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_every_word_arrives(tmp_path: Path, abstract: bool) -> None:
+    address = f"@muxi-{uuid.uuid4().hex}" if abstract else str(tmp_path / "notify")
+    with listening(address) as sock:
+        manager = Manager(address)
+        manager.ready("Serving")
+        assert told(sock) == ["READY=1", "STATUS=Serving"]
+        manager.reloading("Reading")
+        reloading, since, status = told(sock)
+        assert (reloading, status) == ("RELOADING=1", "STATUS=Reading")
+        name, _, usec = since.partition("=")
+        assert name == "MONOTONIC_USEC"
+        assert int(usec) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        manager.stopping("Ending")
+        assert told(sock) == ["STOPPING=1", "STATUS=Ending"]
+        manager.extend(1.5)
+        assert told(sock) == ["EXTEND_TIMEOUT_USEC=1500000"]
+        manager.status("Waiting")
+        assert told(sock) == ["STATUS=Waiting"]
+        manager.close()
+
+
+def test_without_a_manager_nothing_is_said() -> None:
+    manager = Manager.from_environment({})
+    manager.ready("x")
+    manager.alive()
+    assert manager.watchdog == 0
+    manager.close()
+
+
+def test_a_manager_that_is_gone_is_no_failure(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with listening(address) as sock:
+        manager = Manager(address)
+        manager.ready("x")
+        assert told(sock)[0] == "READY=1"
+    manager.ready("y")
+    manager.close()
+
+
+def test_a_manager_that_takes_nothing_blocks_nobody(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with listening(address):
+        manager = Manager(address)
+        for _ in range(5000):
+            manager.status("x" * 1000)
+        manager.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_whom_the_watchdog_is_for(environment: dict[str, str], seconds: float) -> None:
+    assert Manager.from_environment(environment).watchdog == seconds
+
+
+async def test_the_watchdog_hears_of_us_at_half_its_time(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    address = str(tmp_path / "notify")
+    with listening(address) as sock:
+        manager = Manager(address, watchdog=30.0)
+        with trio.move_on_after(61):
+            await manager.keep_alive()
+        manager.status("end")
+        words = [told(sock)]
+        while words[-1] != ["STATUS=end"]:
+            words.append(told(sock))
+        assert words[:-1] == [["WATCHDOG=1"]] * 5
+        manager.close()
+
+
+async def test_who_is_not_watched_says_nothing(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with listening(address) as sock:
+        manager = Manager(address)
+        with trio.fail_after(30):
+            await manager.keep_alive()
+        manager.status("end")
+        assert told(sock) == ["STATUS=end"]
+        manager.close()
