@@ -46,10 +46,9 @@ class StreamConnection(Connection):
     def __init__(self, context: Context, sock: socket.socket, peer: str, scheme: str) -> None:
         super().__init__(context, sock, peer)
         self.scheme = scheme.encode()
-        context.tally.connections -= 1  # The client has one; this is part of it.
 
     def watch(self) -> None:
-        self.context.hangups.watch(self.fd, self)
+        self.context.poller.watch(self.fd, self)
 
 
 class AsgiProxy:

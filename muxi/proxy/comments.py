@@ -9,17 +9,11 @@ events, with no send half-way, and in a chunk of its own.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
-
-import trio
 
 from muxi.proxy.bodies import response_body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from muxi.proxy.bodies import Body
     from muxi.proxy.connection import Connection
     from muxi.proxy.heads import ResponseHead
 
@@ -39,26 +33,6 @@ def is_event_stream(response: ResponseHead, *, plain: bool = False) -> bool:
         elif plain and name == b"content-encoding" and value.strip().lower() not in _PLAIN:
             return False
     return found
-
-
-@contextmanager
-def open_stream(client: Connection, body: Body) -> Iterator[None]:
-    """Count an event stream while it is open, and have it commented if it asks for that."""
-    target, traffic = client.target, client.route.traffic
-    assert target is not None
-    target.streams += 1
-    opened = trio.current_time()
-    traffic.streams += 1
-    if isinstance(body, EventBody):
-        client.context.commented.add(body)
-    try:
-        yield
-    finally:
-        target.streams -= 1
-        traffic.streams -= 1
-        traffic.stream_seconds.add(trio.current_time() - opened)
-        if isinstance(body, EventBody):
-            client.context.commented.discard(body)
 
 
 class EventBody:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,6 +17,7 @@ import trio
 from muxi.proxy import answers
 from muxi.proxy.answers import Answer
 from muxi.proxy.bodies import BodyError, request_body
+from muxi.proxy.client_socket import NEVER, ClientSocket
 from muxi.proxy.disconnect import goes_on
 from muxi.proxy.forward import forward
 from muxi.proxy.heads import CHUNKED, NOT_HTTP, HeadError, RequestHead
@@ -37,64 +37,41 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 HEAD_READ: Final = 16 << 10
-BODY_READ: Final = 256 << 10
-NEVER: Final = float("inf")
 #: HTTP/2 without TLS, by prior knowledge (RFC 9113 3.3).
 H2_PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 
 
-class Connection:
-    """A client's socket, the bytes read ahead from it, and the deadlines of its present waits."""
+class Connection(ClientSocket):
+    """A client's connection, and what is known of its present request."""
 
     #: Whether this is a client's own connection, and not a part of one.
     outside = True
 
     __slots__ = (
-        "_on_hangup",
-        "buffer",
-        "context",
-        "fd",
         "forwarding",
-        "gone",
         "idle",
         "on_drain",
         "peer",
-        "read_deadline",
-        "resets",
-        "response_deadline",
         "route",
         "scheme",
         "scope",
-        "sock",
         "status",
         "target",
         "trusted",
         "tunnel",
-        "upload_deadline",
         "upstream",
-        "write_deadline",
     )
 
     def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
-        self.context = context
-        self.sock = sock
-        self.fd = sock.fileno()
+        super().__init__(context, sock)
         self.peer = peer_address(peer)
         self.trusted = context.trusts(self.peer)
         #: As the client asked: `https` if it came over TLS.
         self.scheme = b"http"
         #: The forwarding fields that are the same for every request of an untrusted peer.
         self.forwarding = b""
-        self.buffer = b""
         self.scope = trio.CancelScope()
-        self.read_deadline = NEVER
-        self.write_deadline = NEVER
-        self.upload_deadline = NEVER
-        self.response_deadline = NEVER
         self.idle = True
-        self.gone = False
-        #: Whether the response was cut short, so that the close is to be a reset.
-        self.resets = False
         #: Of the response that has begun to go out; 0 while none has.
         self.status = 0
         self.upstream: Upstream | None = None
@@ -105,11 +82,10 @@ class Connection:
         self.tunnel: Tunnel | None = None
         #: What ends the present wait when the listener closes down, where that is right.
         self.on_drain: Callable[[], None] | None = None
-        self._on_hangup: Callable[[], None] | None = None
         if self.outside:
             context.doorman.enter(self.peer)
+            context.tally.connections += 1
         context.connections.add(self)
-        context.tally.connections += 1
 
     async def run(self) -> None:
         """Serve the connection to its end; whatever happens in it ends here."""
@@ -131,7 +107,7 @@ class Connection:
     def watch(self) -> None:
         """Begin to watch for the client's leaving."""
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.context.hangups.watch(self.fd, self)
+        self.context.poller.watch(self.fd, self)
 
     async def _introduced(self) -> bool:
         return not self.context.proxy_protocol or await introduce(self)
@@ -150,7 +126,7 @@ class Connection:
 
     def _close(self) -> None:
         self.drop_upstream()
-        self.context.hangups.unwatch(self.fd)
+        self.context.poller.unwatch(self.fd)
         self.sock.close()
         if self.outside:
             self.context.doorman.leave(self.peer)
@@ -162,7 +138,7 @@ class Connection:
         try:
             while await self._serve_one() and not self.context.closing:
                 self.idle = True
-            if self._would_reset() and not self.context.draining:
+            if self.would_reset() and not self.context.draining:
                 await self.linger()
         except HeadError as error:
             if error.status != NOT_HTTP:
@@ -228,34 +204,13 @@ class Connection:
             self.upstream.sock.close()
             self.upstream = None
 
-    async def read_body(self, size: int) -> bytes:
-        """Read from the client, waiting if there is nothing; b"" at the end. Raises OSError."""
-        while True:
-            try:
-                return self.sock.recv(size)
-            except BlockingIOError:
-                self.read_deadline = self.context.clock.now + self.context.limits.body_idle_timeout
-                await trio.lowlevel.wait_readable(self.fd)
-                self.read_deadline = NEVER
-
-    async def send(self, data: bytes) -> None:
-        """Send all of it to the client. Raises OSError."""
-        try:
-            sent = self.sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent != len(data):
-            await self._send_rest(memoryview(data)[sent:])
-
-    async def _send_rest(self, rest: memoryview) -> None:
-        while rest:
-            self.write_deadline = self.context.clock.now + self.context.limits.write_stall_timeout
-            await trio.lowlevel.wait_writable(self.fd)
-            try:
-                rest = rest[self.sock.send(rest) :]
-            except BlockingIOError:
-                continue
-        self.write_deadline = NEVER
+    def release(self, upstream: Upstream, *, reusable: bool) -> None:
+        """Give the upstream connection back after a response, or close it."""
+        self.upstream = None
+        if reusable and self.target is not None and not upstream.uploading:
+            self.context.upstreams.of(self.target).put(upstream)
+        else:
+            upstream.sock.close()
 
     async def refuse(self, answer: Answer, head: RequestHead | None = None) -> bool:
         """Send an error; tell whether the connection can go on. It can if the request is all read."""
@@ -281,45 +236,6 @@ class Connection:
         self.buffer = self.buffer[head.length :]
         return True
 
-    def _would_reset(self) -> bool:
-        """Tell whether more has come from the client, which a close would answer by a reset."""
-        if self.buffer or self.resets:
-            return not self.resets
-        try:
-            return bool(self.sock.recv(HEAD_READ))
-        except OSError:
-            return False
-
-    async def linger(self) -> None:
-        """Let the client read its answer: closing with unread bytes would reset the connection."""
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-            self.read_deadline = self.context.clock.now + self.context.limits.linger_timeout
-            left = self.context.limits.linger_bytes
-            while left > 0:
-                await trio.lowlevel.wait_readable(self.fd)
-                try:
-                    data = self.sock.recv(BODY_READ)
-                except BlockingIOError:
-                    continue  # Part of a TLS record.
-                if not data:
-                    return
-                left -= len(data)
-        except OSError:
-            return
-
-    def on_hangup(self, action: Callable[[], None] | None) -> None:
-        """Say what is to happen when the client leaves; at once if it has left already."""
-        self._on_hangup = action
-        if self.gone and action is not None:
-            action()
-
-    def hung_up(self) -> None:
-        """See `hangup.Leaver`."""
-        self.gone = True
-        if self._on_hangup is not None:
-            self._on_hangup()
-
     def allow_silence(self, seconds: float) -> None:
         """Give the formation so long for its next byte; 0: for ever. A client that left has its own limit."""
         if not self.gone:
@@ -329,15 +245,6 @@ class Connection:
         """Go on without the client, which has left or takes nothing; see `disconnect`."""
         self.gone = True
         self.response_deadline = self.context.clock.now + self.route.policy.continue_timeout
-
-    def is_late(self, now: float) -> bool:
-        """Tell whether one of the present waits should have ended by now."""
-        return (
-            self.read_deadline < now
-            or self.write_deadline < now
-            or self.upload_deadline < now
-            or self.response_deadline < now
-        )
 
     def expire(self) -> None:
         """End the connection, or what of it has its own good end: a deadline has passed.
@@ -382,18 +289,6 @@ class Connection:
         """Cancel the task and shut the socket, which also ends waits that are shielded."""
         self.scope.cancel()
         self.shut()
-
-    def shut(self) -> None:
-        """Shut both directions, which wakes whoever waits for the client."""
-        try:
-            self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
-
-    def reset_on_close(self) -> None:
-        """Make the close a reset, so that a body cut short can't pass for a whole one."""
-        self.resets = True
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _has_input(self) -> bool:
         if not hasattr(select, "poll"):  # Windows

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from muxi.proxy.comments import EventBody
     from muxi.proxy.connection import Connection
     from muxi.proxy.deadlines import Clock
-    from muxi.proxy.hangup import Hangups
     from muxi.proxy.limits import Limits
     from muxi.proxy.others import Others
+    from muxi.proxy.poller import Poller
     from muxi.proxy.upstream import Upstreams
     from muxi.registry.routes import RouteTable
 
@@ -50,7 +50,7 @@ class Context:
     upstreams: Upstreams
     handover: Others
     clock: Clock
-    hangups: Hangups
+    poller: Poller
     limits: Limits
     version: bytes
     trusts: Callable[[str], bool]

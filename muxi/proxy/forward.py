@@ -20,7 +20,7 @@ from muxi.proxy.context import Served
 from muxi.proxy.gate import hold, refusal
 from muxi.proxy.headers import forwarding_fields, request_head, usable_request_id
 from muxi.proxy.heads import HeadError, RequestHead
-from muxi.proxy.respond import read_first, respond
+from muxi.proxy.respond import respond
 from muxi.proxy.trace import new_parent
 from muxi.proxy.trust import asker, extended_fields
 from muxi.proxy.tunnel import prepare
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from muxi.proxy.connection import Connection
     from muxi.proxy.context import Context
     from muxi.proxy.paths import Place
+    from muxi.proxy.relay import Relay
     from muxi.registry.routes import Route, Target
 
 log = structlog.get_logger()
@@ -43,23 +44,30 @@ IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b
 async def forward(client: Connection, head: RequestHead, place: Place) -> bool:
     """Serve a request that is the proxy's; tell whether the client's connection can go on."""
     context, route = client.context, place.route
-    request_id = head.request_id = _identify(head, context)
+    head.request_id = _identify(head, context)
     head.begun = perf_counter()
     if route is None:
         keep = await client.refuse(answers.unknown(place.name, draft=place.draft), head)
         if context.on_request is not None:
             _report(client, head, place)
         return keep
+    client.route = route
     traffic, tally = route.traffic, context.tally
     traffic.in_flight += 1
     tally.in_flight += 1
     try:
-        if route.limited or context.limits.max_concurrent:
-            answer = admission.refusal(context, route, head)
-            if answer is not None:
-                return await client.refuse(answer, head)
-        return await _serve(client, head, place, route, request_id)
+        answer = await _answer(client, head, place, route)
+        # A long answer goes on here, with all frames gone that it took to come to it.
+        keep = answer if isinstance(answer, bool) else await answer.run()
+    except (UpstreamError, BodyError, HeadError) as error:
+        return await _failed(client, head, place, error)
+    else:
+        if not keep and head.length:
+            _leave(client)
+            await client.linger()
+        return keep
     finally:
+        _leave(client)
         traffic.in_flight -= 1
         tally.in_flight -= 1
         traffic.statuses[client.status // 100] += 1
@@ -89,59 +97,60 @@ def _report(client: Connection, head: RequestHead, place: Place) -> None:
     hook(Served(place.name, head.method, head.target, client.status, seconds, peer, request_id))
 
 
-async def _serve(
-    client: Connection, head: RequestHead, place: Place, route: Route, request_id: bytes
-) -> bool:
+async def _answer(client: Connection, head: RequestHead, place: Place, route: Route) -> bool | Relay:
+    """Get an answer and send what there is of it: see `respond`. Raises what `forward` tells apart."""
+    if route.limited or client.context.limits.max_concurrent:
+        over = admission.refusal(client.context, route, head)
+        if over is not None:
+            return await client.refuse(over, head)
     target = route.target
     if target is None:
         target = await hold(client, route)
-    client.route = route
     if head.upgrade is not None:
         await prepare(client, head)
     buffer, length = client.buffer, head.length
     while target is not None:
+        _enter(client, head, target)
         try:
-            keep = await _counted(client, head, place, target, request_id)
+            return await _exchange(client, head, place, target)
         except Unreachable as error:
+            _leave(client)
             route.traffic.connect_errors += 1
             # Nothing has been sent: it can go to the process that comes next, as if it had been held.
             client.buffer, head.length = buffer, length
             target = await hold(client, route, target)
             if target is None and route.target is not None:
                 return await _failed(client, head, place, error)
-            continue
         except UploadError as error:
+            _leave(client)
             client.drop_upstream()
             return await client.refuse(answers.Answer(error.status, f"Bad request: {error}"), head)
-        except (UpstreamError, BodyError, HeadError) as error:
-            return await _failed(client, head, place, error)
-        if not keep and head.length:
-            await client.linger()
-        return keep
     return await client.refuse(refusal(place, route), head)
 
 
-async def _counted(
-    client: Connection, head: RequestHead, place: Place, target: Target, request_id: bytes
-) -> bool:
+def _enter(client: Connection, head: RequestHead, target: Target) -> None:
     policy = client.route.policy
     target.in_flight += 1
     client.target = target
     client.on_hangup(client.scope.cancel if policy.on_disconnect == "cancel" else client.carry_on)
     if policy.response_idle_timeout and not head.length:
         client.allow_silence(policy.response_idle_timeout)
-    try:
-        return await _exchange(client, head, place, target, request_id)
-    finally:
-        target.in_flight -= 1
-        if target.drain_deadline is not None:
-            target.emptied()
-        client.target = None
-        client.response_deadline = NEVER
-        client.on_hangup(None)
+
+
+def _leave(client: Connection) -> None:
+    target = client.target
+    if target is None:
+        return
+    target.in_flight -= 1
+    if target.drain_deadline is not None:
+        target.emptied()
+    client.target = None
+    client.response_deadline = NEVER
+    client.on_hangup(None)
 
 
 async def _failed(client: Connection, head: RequestHead, place: Place, error: Exception) -> bool:
+    _leave(client)
     client.context.tally.upstream_failures += 1
     client.route.traffic.upstream_failures += 1
     client.drop_upstream()
@@ -152,19 +161,17 @@ async def _failed(client: Connection, head: RequestHead, place: Place, error: Ex
     return await client.refuse(answers.no_response(draft=place.draft), head)
 
 
-async def _exchange(
-    client: Connection, head: RequestHead, place: Place, target: Target, request_id: bytes
-) -> bool:
-    pool = client.context.upstreams.of(target)
+async def _exchange(client: Connection, head: RequestHead, place: Place, target: Target) -> bool | Relay:
+    context = client.context
+    pool = context.upstreams.of(target)
     if client.trusted:
-        context = client.context
         head.host = head.forwarded_host or head.host
         ours = extended_fields(head, client.peer, context.version, context.trusts, client.scheme)
     else:
         ours = client.forwarding = client.forwarding or forwarding_fields(
-            client.peer, client.context.version, client.scheme
+            client.peer, context.version, client.scheme
         )
-    request = request_head(head, place.target, pool.authority, ours, request_id)
+    request = request_head(head, place.target, pool.authority, ours)
     if head.length:
         body = request_body(head.length, client.route.policy.max_body)
         request += _first_part(client, body)
@@ -172,11 +179,10 @@ async def _exchange(
             return await _exchange_uploading(client, head, pool, request, body)
         head.length = 0
     if head.upgrade is None:
-        data = await _ask(client, pool, request, repeatable=head.method in IDEMPOTENT)
+        upstream, data = await _ask(client, pool, request, repeatable=head.method in IDEMPOTENT)
     else:
-        data = await _ask_anew(client, pool, request)
-    request = b""  # A stream may go on for hours; it needs no more of this.
-    return await respond(client, head, pool, data, None)
+        upstream, data = await _ask_anew(client, pool, request)
+    return await respond(client, head, upstream, data)
 
 
 def _first_part(client: Connection, body: Body) -> bytes:
@@ -192,7 +198,9 @@ def _first_part(client: Connection, body: Body) -> bytes:
     return part
 
 
-async def _ask(client: Connection, pool: TargetPool, request: bytes, *, repeatable: bool) -> bytes:
+async def _ask(
+    client: Connection, pool: TargetPool, request: bytes, *, repeatable: bool
+) -> tuple[Upstream, bytes]:
     """Send a whole request and wait for the first bytes of its response. Raises UpstreamError.
 
     A kept connection may be closed by the formation just as we use it. Only then, and only if
@@ -201,7 +209,8 @@ async def _ask(client: Connection, pool: TargetPool, request: bytes, *, repeatab
     upstream = client.upstream = pool.take(repeatable=repeatable)
     if upstream is not None:
         try:
-            return await _first_bytes(upstream, request)
+            await upstream.send(request)
+            return upstream, await upstream.first()
         except UpstreamError:
             client.drop_upstream()
             if upstream.sent and not repeatable:
@@ -217,15 +226,10 @@ async def _ask(client: Connection, pool: TargetPool, request: bytes, *, repeatab
         raise
 
 
-async def _ask_anew(client: Connection, pool: TargetPool, request: bytes) -> bytes:
+async def _ask_anew(client: Connection, pool: TargetPool, request: bytes) -> tuple[Upstream, bytes]:
     upstream = client.upstream = await pool.connect()
-    return await _first_bytes(upstream, request)
-
-
-async def _first_bytes(upstream: Upstream, request: bytes) -> bytes:
     await upstream.send(request)
-    await trio.lowlevel.wait_readable(upstream.fd)
-    return await read_first(upstream)
+    return upstream, await upstream.first()
 
 
 async def _exchange_uploading(
@@ -244,9 +248,10 @@ async def _exchange_uploading(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(upload.run, request)
         try:
-            data = await read_first(upstream)
+            data = await upstream.first()
             head.keep_alive = client_keeps and upload.done
-            keep = await respond(client, head, pool, data, upload)
+            answer = await respond(client, head, upstream, data)
+            keep = answer if isinstance(answer, bool) else await answer.run()
         except (UpstreamError, BodyError, HeadError, OSError) as error:
             failure = error
         nursery.cancel_scope.cancel()

@@ -33,14 +33,14 @@ def usable_request_id(head: RequestHead) -> bytes | None:
     return given if given is not None and _REQUEST_ID.fullmatch(given) is not None else None
 
 
-def request_head(head: RequestHead, target: bytes, authority: bytes, ours: bytes, request_id: bytes) -> bytes:
+def request_head(head: RequestHead, target: bytes, authority: bytes, ours: bytes) -> bytes:
     """Write the head for a formation; `ours` are the forwarding fields."""
     return b"%b %b HTTP/1.1\r\nHost: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n%b\r\n\r\n" % (
         head.method,
         target,
         authority,
         head.host,
-        request_id,
+        head.request_id or b"",
         b"\r\n".join((*head.fields, ours)),
     )
 

@@ -19,8 +19,8 @@ from muxi.proxy.colleagues import Nobody
 from muxi.proxy.connection import Connection
 from muxi.proxy.context import Context, Served
 from muxi.proxy.deadlines import Clock, sweep
-from muxi.proxy.hangup import Hangups
 from muxi.proxy.limits import Limits
+from muxi.proxy.poller import Poller
 from muxi.proxy.sockets import descriptor_ceiling
 from muxi.proxy.tls_connection import TlsConnection
 from muxi.proxy.trust import peer_address
@@ -81,7 +81,7 @@ class Listener:
             upstreams=Upstreams(clock, limits.connect_timeout),
             handover=others,
             clock=clock,
-            hangups=Hangups(),
+            poller=Poller(),
             limits=limits,
             version=version.encode("ascii"),
             trusts=trusts,
@@ -143,7 +143,7 @@ class Listener:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(sweep, self._context)
-                nursery.start_soon(self._context.hangups.run)
+                nursery.start_soon(self._context.poller.run)
                 if self._certificates is not None:
                     nursery.start_soon(self._certificates.watch)
                 with self._accepting:
@@ -155,7 +155,7 @@ class Listener:
                 nursery.cancel_scope.cancel()
         finally:
             self._context.upstreams.close()
-            self._context.hangups.close()
+            self._context.poller.close()
             self._ended.set()
 
     def configure(self, limits: Limits, trusts: Callable[[str], bool], *, proxy_protocol: bool) -> None:

@@ -153,7 +153,8 @@ class WholeStream:
             try:
                 return self.socket.recv(max_bytes)
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._client.fd)
+                pass
+            await trio.lowlevel.wait_readable(self._client.fd)
 
     async def send_all(self, data: bytes) -> None:
         if self._closed:

@@ -13,7 +13,8 @@ import structlog
 import trio
 
 from muxi.proxy.answers import Answer
-from muxi.proxy.connection import NEVER, Connection
+from muxi.proxy.client_socket import NEVER
+from muxi.proxy.connection import Connection
 from muxi.proxy.tls import TlsSocket
 
 if TYPE_CHECKING:
@@ -44,8 +45,17 @@ class TlsConnection(Connection):
         self._reading = False
 
     def watch(self) -> None:
-        """See `Connection.watch`. A client may say that it leaves within the encryption."""
-        self.context.hangups.watch(self.fd, self, stirred=self._stirred)
+        """See `Connection.watch`."""
+        self.context.poller.watch(self.fd, self, stirred=self._stirred)
+
+    def _stirred(self) -> None:
+        """Look for the client's leaving in what has come while the task waits for something else.
+
+        A client may say that it leaves within the encryption.
+        """
+        waits = self._on_hangup is not None and not self._reading
+        if waits and self._tls is not None and self._tls.look_ahead():
+            self.hung_up()
 
     async def _serve(self) -> None:
         self.read_deadline = self.context.clock.now + self.context.limits.handshake_timeout
@@ -93,28 +103,29 @@ class TlsConnection(Connection):
             self._reading = False
 
     async def send(self, data: bytes) -> None:
+        # In pieces, so that not all of it lies here encrypted.
+        for start in range(0, len(data), WRITE):
+            await super().send(data[start : start + WRITE])
+
+    def offer(self, data: bytes) -> bool:
         tls = self._tls
         if tls is None:
-            await super().send(data)
+            return super().offer(data)
+        tls.send(data)
+        if tls.unsent:
+            self._await_writing()
+        return not tls.unsent
+
+    async def flush(self) -> None:
+        tls = self._tls
+        if tls is None:
+            await super().flush()
             return
-        for start in range(0, len(data), WRITE):
-            tls.send(memoryview(data)[start : start + WRITE])
-            if tls.unsent:
-                await self._flush(tls)
-
-    async def _flush(self, tls: TlsSocket) -> None:
-        while True:
-            self.write_deadline = self.context.clock.now + self.context.limits.write_stall_timeout
+        while tls.unsent:
+            self._await_writing()
             await trio.lowlevel.wait_writable(self.fd)
-            if tls.flush():
-                break
+            tls.flush()
         self.write_deadline = NEVER
-
-    def _stirred(self) -> None:
-        """Look for the client's leaving in what has come while the task waits for something else."""
-        waits = self._on_hangup is not None and not self._reading
-        if waits and self._tls is not None and self._tls.look_ahead():
-            self.hung_up()
 
     def on_hangup(self, action: Callable[[], None] | None) -> None:
         if self._tls is not None and self._tls.ended:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from muxi.proxy.connection import Connection
     from muxi.proxy.heads import RequestHead, ResponseHead
-    from muxi.registry.routes import Target
 
 SMALL_READ: Final = 16 << 10
 BIG_READ: Final = 64 << 10
@@ -66,10 +65,10 @@ async def prepare(client: Connection, head: RequestHead) -> None:
     head.fields += [b"Connection: Upgrade", b"Upgrade: " + b", ".join(protocols)]
 
 
-async def run_tunnel(
-    client: Connection, upstream: Upstream, target: Target, response: ResponseHead, data: bytes
-) -> None:
+async def run_tunnel(client: Connection, upstream: Upstream, response: ResponseHead, data: bytes) -> None:
     """Pass a 101 on, then everything, until both sides have ended. `data` came after its head."""
+    target = client.target
+    assert target is not None
     protocol = next((line for line in response.fields if line[:8].lower() == b"upgrade:"), None)
     if protocol is None:
         raise UpstreamError("switched protocols without saying to which")
@@ -228,7 +227,8 @@ class Tunnel:
             try:
                 return client.sock.recv(size)
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(client.fd)
+                pass
+            await trio.lowlevel.wait_readable(client.fd)
 
     async def _send_upstream(self, data: bytes) -> None:
         client = self._client

@@ -35,6 +35,7 @@ class Upload:
         self._upstream = upstream
         self._body = body
         self.done = False
+        upstream.uploading = True
         self.failure: UploadError | None = None
 
     async def run(self, first: bytes) -> None:
@@ -69,6 +70,7 @@ class Upload:
                 await trio.lowlevel.checkpoint()
         self._client.buffer = body.surplus
         self.done = True
+        self._upstream.uploading = False
         self._client.allow_silence(self._client.route.policy.response_idle_timeout)
 
     async def _send(self, data: bytes) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: Seconds on the coarse clock; with its second of slack, below the 5 s of the common servers.
 KEEP_ALIVE: Final = 3.0
 MAX_IDLE: Final = 128
+HEAD_READ: Final = 16 << 10
 
 
 class UpstreamError(Exception):
@@ -31,7 +32,7 @@ class Unreachable(UpstreamError):
 class Upstream:
     """One connection to a formation."""
 
-    __slots__ = ("fd", "sent", "since", "sock")
+    __slots__ = ("fd", "sent", "since", "sock", "uploading")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -39,6 +40,8 @@ class Upstream:
         self.since = 0.0
         #: Whether any byte of the present request has gone out.
         self.sent = False
+        #: Whether more of a request's body is still to go out.
+        self.uploading = False
 
     def is_fresh(self) -> bool:
         """Tell whether an idle connection is still open, with nothing unasked-for come in."""
@@ -50,15 +53,24 @@ class Upstream:
             pass
         return False
 
+    async def first(self) -> bytes:
+        """Wait for the first bytes of a response. Raises UpstreamError, also when there are none."""
+        await trio.lowlevel.wait_readable(self.fd)
+        data = await self.read(HEAD_READ)
+        if not data:
+            raise UpstreamError("closed without a response")
+        return data
+
     async def read(self, size: int) -> bytes:
         """Read what there is, waiting if there is nothing; b"" at the end. Raises UpstreamError."""
         while True:
             try:
                 return self.sock.recv(size)
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(self.fd)
+                pass
             except OSError as error:
                 raise UpstreamError(f"read: {error.strerror}") from error
+            await trio.lowlevel.wait_readable(self.fd)
 
     async def send(self, data: bytes) -> None:
         """Send all of it. Raises UpstreamError."""

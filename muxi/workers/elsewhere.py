@@ -14,8 +14,8 @@ import trio
 
 from muxi.proxy.headers import whole_head
 from muxi.proxy.upstream import Upstream
+from muxi.workers.bridge import bridge
 from muxi.workers.messages import Give
-from muxi.workers.relay import relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,5 +63,5 @@ class Elsewhere:
         with ours:
             ours.setblocking(False)
             self._send(Give(0, client.peer, client.scheme, data), theirs)
-            await relay(client, Upstream(ours))
+            await bridge(client, Upstream(ours))
         await client.linger()

@@ -18,7 +18,7 @@ READ: Final = 64 << 10
 TURN: Final = 1 << 20
 
 
-async def relay(client: Connection, server: Upstream) -> None:
+async def bridge(client: Connection, server: Upstream) -> None:
     """Pass everything both ways. Raises OSError when the client is gone.
 
     The server ends it, by closing; it also keeps the time. A client that has left is a closed
