@@ -31,6 +31,7 @@ SECRET = "muxi_sk_" + "fedcba98" * 7
 OLD_KEY = "MUXI_" + "0123456789abcdef"
 OLD_SECRET = "sk_" + "89abcdef" * 8
 DEADLINE = 60.0
+MAIN = "\nfrom muxi.cli.main import main\nmain()"
 
 CONFIG = """
 server_id: server-test-00000000
@@ -226,16 +227,16 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(directory: Path, more: str = "", **variables: str) -> Iterator[LiveServer]:
+def running(directory: Path, more: str = "", *, code: str = "", **variables: str) -> Iterator[LiveServer]:
     """Run a server on a port of the system's choice, with its directories below `directory`.
 
     Starting it again on the same directory is a restart. At the end it is asked to end, and
-    killed when it does not.
+    killed when it does not. `code` is run before it, in the same process.
     """
     if not (directory / "config").exists():
         write_config(directory, more)
     process = subprocess.Popen(
-        [sys.executable, "-m", "muxi", "start"],
+        [sys.executable, *(["-c", code + MAIN] if code else ["-m", "muxi"]), "start"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

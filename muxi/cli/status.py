@@ -40,10 +40,19 @@ def sections(
             ("ID", as_text(server.get("server_id") or server.get("id"))),
             ("Version", as_text(server.get("version"))),
             ("Uptime", duration_text(server.get("uptime"))),
+            *_upgraded(server),
         ],
         "Formations": [(key.capitalize(), as_text(value)) for key, value in formations.items()],
         "Ports": [(key.capitalize(), as_text(value)) for key, value in ports.items()],
     }
+
+
+def _upgraded(server: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Say since when the service runs, if this program is not its first one."""
+    generation = server.get("generation")
+    if not isinstance(generation, int) or generation < 2:
+        return []
+    return [("Upgrades", f"{generation - 1} since {as_text(server.get('first_started_at'))}")]
 
 
 def group(value: Mapping[str, object], key: str) -> Mapping[str, object]:

@@ -175,11 +175,6 @@ class Listener:
         self._context.handover.drain()
         self.colleagues.retire()
 
-    def resume(self) -> None:
-        """Take back `retire`."""
-        self._context.draining = False
-        self.colleagues.retire(over=True)
-
     def busy(self) -> frozenset[object]:
         """Give what stands for the connections with a request under way that has an end of its own."""
         own = frozenset(c for c in self._context.connections if not c.idle and c.on_drain is None)

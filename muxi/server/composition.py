@@ -88,8 +88,10 @@ class Server:
         history: History,
     ) -> Server:
         """Make one of what is on the disk. Raises OperatorError when that can't be read."""
-        registry = await trio.to_thread.run_sync(store.load, config.paths.data_dir / store.NAME)
-        await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
+        path, workspace = config.paths.data_dir / store.NAME, config.formations.formations_dir / ".tmp"
+        # A disk that hangs must not keep a second signal from ending the start.
+        registry = await trio.to_thread.run_sync(store.load, path, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(sweep, workspace, abandon_on_cancel=True)
         return cls(config, sockets, registry, certificates, history)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -129,11 +131,17 @@ class Server:
             proxy_protocol=config.server.proxy_protocol == "required",
         )
 
-    async def detach(self) -> None:
-        """Let formations go, so that they run on without this program, for another one to adopt."""
-        # Until the fleet can let them go, they are ended, and started again.
-        detach = getattr(self.fleet, "detach", self.fleet.shut_down)
-        await detach()
+    async def detach(self, budget: float) -> None:
+        """Let formations go, so that they run on without this program, for another one to adopt.
+
+        What is under way with them has `budget` seconds to end. Raises StorageError when it can't be
+        written down which they are: then none has been let go.
+        """
+        detach = getattr(self.fleet, "detach", None)
+        if detach is None:  # Until the fleet can let them go, they are ended, and started again.
+            await self.fleet.shut_down()
+        else:
+            await detach(budget)
 
     @property
     def _port(self) -> int:

@@ -125,7 +125,7 @@ class Life:
         server = await Server.load(self.config, around.sockets, around.certificates, around.history)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
-            around.manager.ready(f"Serving on {server.url}")
+            await around.manager.ready(f"Serving on {server.url}")
             if self._failure is None:
                 await around.history.started()
             else:
@@ -151,9 +151,9 @@ class Life:
         """Reload, or make way for another program, as was asked; True: the way is free."""
         if self._reload:
             self._reload = False
-            self._around.manager.reloading("Reading the configuration again")
+            await self._around.manager.reloading("Reading the configuration again")
             await reload(server, self._around.reread, self._around.history)
-            self._around.manager.ready(f"Serving on {server.url}")
+            await self._around.manager.ready(f"Serving on {server.url}")
         if self._upgrade:
             free = await self._make_way(server)
             self._upgrade = False
@@ -162,14 +162,14 @@ class Life:
 
     async def _make_way(self, server: Server) -> bool:
         manager, program = self._around.manager, self._around.program
-        manager.reloading("Upgrade: asking the new program")
+        await manager.reloading("Upgrade: asking the new program")
         try:
             await upgrade.prepare(server, program)
         except MuxiError as error:
             await self._around.history.refused("upgrade", error)
-            manager.ready(f"Serving on {server.url}")
+            await manager.ready(f"Serving on {server.url}")
             return False
-        manager.status("Upgrade: requests under way may end")
+        await manager.status("Upgrade: requests under way may end")
         budget = server.config.server.upgrade_timeout
         if not await upgrade.settle(server, budget):
             log.warning("upgrade: some requests did not end in time", seconds=budget)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,22 +20,20 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+SEND_SECONDS: Final = 1.0
+"""How long a word may wait for room with the service manager."""
 VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Manager:
-    """The service manager, if there is one. Every method is quick, and fails for nobody.
+    """The service manager, if there is one. No method fails, or waits for more than a second.
 
     `watchdog` is how often, in seconds, it wants to hear that this program is alive; 0: never.
     """
 
     def __init__(self, address: str | None = None, watchdog: float = 0.0) -> None:
         self.watchdog = watchdog
-        self._address = address
-        self._socket: socket.socket | None = None
-        if address and hasattr(socket, "AF_UNIX") and address[0] in "/@":
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.setblocking(False)
+        self._socket = _connect(address) if address else None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Manager:
@@ -46,29 +45,31 @@ class Manager:
         if self._socket is not None:
             self._socket.close()
 
-    def ready(self, status: str) -> None:
+    async def ready(self, status: str) -> None:
         """Say that the port answers; also the end of `reloading`."""
-        self._send("READY=1", f"STATUS={status}")
+        await self._send("READY=1", f"STATUS={status}")
 
-    def reloading(self, status: str) -> None:
+    async def reloading(self, status: str) -> None:
         """Say that the configuration is read again, or another program takes over; `ready` follows."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send("RELOADING=1", f"MONOTONIC_USEC={now}", f"STATUS={status}")
+        await self._send("RELOADING=1", f"MONOTONIC_USEC={now}", f"STATUS={status}")
 
-    def stopping(self, status: str) -> None:
-        self._send("STOPPING=1", f"STATUS={status}")
+    async def stopping(self, status: str) -> None:
+        await self._send("STOPPING=1", f"STATUS={status}")
 
-    def status(self, status: str) -> None:
+    async def status(self, status: str) -> None:
         """Say in one line what is being done, for `systemctl status`."""
-        self._send(f"STATUS={status}")
+        await self._send(f"STATUS={status}")
 
-    def extend(self, seconds: float) -> None:
+    async def extend(self, seconds: float) -> None:
         """Ask for so many seconds more, from now, for the starting or stopping under way."""
-        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+        await self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def alive(self) -> None:
-        if self.watchdog:
-            self._send("WATCHDOG=1")
+        """Say so, or not if that would have to wait. The only word that may be said off the event loop."""
+        if self._socket is not None and self.watchdog:
+            with suppress(OSError):
+                self._socket.send(b"WATCHDOG=1")
 
     async def keep_alive(self) -> None:
         """Say that the event loop turns, twice as often as it is asked for; for ever.
@@ -81,13 +82,34 @@ class Manager:
             self.alive()
             await trio.sleep(self.watchdog / 2)
 
-    def _send(self, *lines: str) -> None:
-        if self._socket is None or self._address is None:
+    async def _send(self, *lines: str) -> None:
+        """Send one datagram, and wait for room for it, but not for long."""
+        if self._socket is None:
             return
-        address = self._address
+        data = "\n".join(lines).encode()
         try:
-            self._socket.sendto(
-                "\n".join(lines).encode(), "\0" + address[1:] if address[0] == "@" else address
-            )
-        except OSError as error:
-            log.debug("service manager not told", error=error.strerror)
+            with trio.fail_after(SEND_SECONDS):
+                while True:
+                    try:
+                        self._socket.send(data)
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_writable(self._socket)
+                    else:
+                        return
+        except (OSError, trio.TooSlowError) as error:
+            log.warning("service manager not told", word=lines[0], error=str(error) or "it does not listen")
+
+
+def _connect(address: str) -> socket.socket | None:
+    """Connect to a path, or with "@" to an abstract name: so the kernel says when there is room."""
+    if not hasattr(socket, "AF_UNIX") or address[0] not in "/@":
+        return None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.connect("\0" + address[1:] if address[0] == "@" else address)
+    except OSError as error:
+        sock.close()
+        log.warning("service manager can't be told", address=address, error=error.strerror)
+        return None
+    return sock

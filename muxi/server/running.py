@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from muxi.config.load import Loaded
-from muxi.errors import OperatorError
+from muxi.errors import MuxiError, OperatorError
 from muxi.observe.logging import configure_logging
 from muxi.proxy.sockets import raise_descriptor_limit
 from muxi.registry.lock import exclusive
@@ -92,7 +92,10 @@ def _live(config: Config, around: Surroundings, handover: Callable[[], Handover]
     failure: OperatorError | None = None
     while True:
         life = Life(config, around, failure)
-        ending = trio.run(life.run)
+        try:
+            ending = trio.run(life.run)
+        except BaseExceptionGroup as group:
+            raise _cause(group) from group
         if not ending.replaced:
             return ending.status
         config = life.config
@@ -103,6 +106,14 @@ def _live(config: Config, around: Surroundings, handover: Callable[[], Handover]
             f"The program {around.program.path} can't be executed: {error.strerror}. This one serves on.",
             cure="Install it there again, then try once more.",
         )
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one error for the operator that is in it; the group itself, if there is another."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+        found = found.exceptions[0]
+    return found if isinstance(found, MuxiError) else group
 
 
 class _Log:

@@ -53,7 +53,7 @@ class Shutdown:
     async def run(self) -> bool:
         """End everything but the tasks themselves. False: something was killed or not saved."""
         share = shares(self._server.config.server.shutdown_timeout)
-        self._manager.stopping("Ending")
+        await self._manager.stopping("Ending")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._report)
             if not self._keep:
@@ -74,9 +74,14 @@ class Shutdown:
     async def _end_formations(self) -> None:
         if self._keep:
             kept = self._left()
-            await self._server.detach()
-            log.info("formations go on without the server", formations=kept)
-            return
+            try:
+                await self._server.detach(0)
+            except StorageError as error:
+                self._clean = False
+                log.error("formations can't be kept, and are ended", error=error.message)
+            else:
+                log.info("formations go on without the server", formations=kept)
+                return
         await self._server.fleet.shut_down()
         left = self._left()
         if left:
@@ -94,11 +99,11 @@ class Shutdown:
     async def _report(self) -> None:
         while True:
             seconds = max(0, round(self._deadline - trio.current_time()))
-            self._manager.extend(2 * REPORT_SECONDS)
+            await self._manager.extend(2 * REPORT_SECONDS)
             await trio.sleep(REPORT_SECONDS)
             left, connections = self._left(), self._server.listener.open_connections
             log.info("still ending", connections=connections, formations=left, seconds_left=seconds)
-            self._manager.status(
+            await self._manager.status(
                 f"Ending: {connections} connections, formations: {', '.join(left) or 'none'}"
             )
 

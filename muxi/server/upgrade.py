@@ -35,7 +35,9 @@ ARRIVAL_SECONDS: Final = 0.25
 """How long what has been accepted last may take to send its request."""
 CLOSE_SECONDS: Final = 2.0
 """How long requests may end once no more connections are accepted."""
-LET_GO_SECONDS: Final = 10.0
+ORDERS_SECONDS: Final = 2.0
+"""How long a deploy or the like may still go on then; who asked for it has been cut off by the close."""
+LET_GO_SECONDS: Final = 15.0
 SAVE_SECONDS: Final = 5.0
 
 
@@ -80,15 +82,19 @@ async def close(server: Server) -> None:
 
 
 async def let_go(server: Server) -> None:
-    """Let formations go, and write down by what the new program knows them."""
+    """Let formations go, and write down by what the new program knows them.
+
+    Those that can't be are ended in good order; the new program starts them again.
+    """
     try:
         with trio.fail_after(LET_GO_SECONDS):
-            await server.detach()
-        with trio.fail_after(SAVE_SECONDS):
-            await save(server)
+            await server.detach(ORDERS_SECONDS)
     except (MuxiError, trio.TooSlowError) as error:
-        # There is no way back; what was saved before is what the next program goes by.
-        log.error("formations not let go in good order", error=str(error) or "too slow")
+        log.error("formations can't be let go, and are ended", error=str(error) or "it takes too long")
+        with trio.move_on_after(server.config.server.shutdown_timeout):
+            await server.fleet.shut_down()
+    with trio.move_on_after(SAVE_SECONDS):
+        await server.audit.flush()
 
 
 def take_place(program: Program, handover: Handover, signals: SignalBox) -> OSError:

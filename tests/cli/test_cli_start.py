@@ -110,3 +110,48 @@ def test_an_unknown_option_is_exit_2(installation: Installation) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "--daemon" in done.stderr
     assert not installation.config_file.exists()
+
+
+def test_a_check_says_whether_it_could_start_and_makes_nothing(installation: Installation) -> None:
+    installation.configure(0)
+    before = set(installation.paths.config_dir.parent.rglob("*"))
+    done = fails(installation, "start", "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(" can start.\n")
+    assert set(installation.paths.config_dir.parent.rglob("*")) == before
+
+
+def test_a_check_without_a_configuration_makes_none(installation: Installation) -> None:
+    done = fails(installation, "--check")
+    assert done.returncode == 2
+    assert "auth" in done.stderr
+    assert not installation.config_file.exists()
+
+
+def test_a_check_finds_a_registry_of_another_version(installation: Installation) -> None:
+    installation.configure(0)
+    installation.paths.data_dir.mkdir()
+    registry = installation.paths.data_dir / "registry.json"
+    registry.write_text('{"version": 99}')
+    done = fails(installation, "start", "--check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "format 99" in done.stderr
+    assert registry.read_text() == '{"version": 99}'
+
+
+def test_a_registry_of_another_version_is_told_and_left_as_it_is(installation: Installation) -> None:
+    installation.configure(0)
+    installation.paths.data_dir.mkdir()
+    registry = installation.paths.data_dir / "registry.json"
+    registry.write_text('{"version": 99}')
+    done = fails(installation, "start", "--host", "127.0.0.1")
+    assert done.returncode == 1
+    assert "Error: registry.json has format 99" in done.stderr
+    assert registry.read_text() == '{"version": 99}'
+
+
+def test_formations_can_be_kept_for_one_run(installation: Installation) -> None:
+    installation.configure(0)
+    with started(installation, "start", "--keep") as server:
+        assert server.end(signal.SIGTERM) == 0
+    assert "formations go on without the server" in server.output

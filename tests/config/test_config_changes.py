@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,3 +70,10 @@ def test_another_certificate_is_served_but_https_is_not_switched() -> None:
 @pytest.mark.parametrize("name", ["server.port", "server.host", "formations.formations_dir", "server_id"])
 def test_what_holds_for_the_life_of_a_program(name: str) -> None:
     assert {one.name: one.key.fixed for one in declarations(Config)}[name]
+
+
+def test_the_page_on_the_server_names_all_of_them() -> None:
+    page = (Path(__file__).parent.parent.parent / "contributing" / "server.md").read_text("utf-8")
+    listed = page.partition("<!-- fixed settings: held by a test -->")[2].partition("<!-- end -->")[0]
+    declared = {one.name for one in declarations(Config) if one.key.fixed}
+    assert set(re.findall(r"`([^`]+)`", listed)) == declared

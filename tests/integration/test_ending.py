@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from muxi.formation.fleet import Fleet
 from tests.integration.outside import RECORDER, configure, deployed, processes, until
-from tests.live import bundle, running
+from tests.live import DEADLINE, bundle, environment, running, write_config
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.live import LiveServer
@@ -32,7 +36,7 @@ def events(server: LiveServer) -> list[str]:
 
 def deploy_stubborn(server: LiveServer, marker: str, **fields: object) -> None:
     """Deploy a formation that ignores SIGTERM."""
-    files = {"app.py": STUBBORN, "recorder.py": RECORDER}
+    files: dict[str, str | bytes] = {"app.py": STUBBORN, "recorder.py": RECORDER}
     packed = bundle("stubborn", files, command=[*COMMAND, marker], **fields)
     assert server.deploy("stubborn", packed).status_code == 201
 
@@ -107,3 +111,54 @@ def test_formations_may_be_kept(tmp_path: Path, marker: str) -> None:
         found = server.wait_until("kept", status="running", healthy=True)
         assert (found["pid"], found["restart_count"]) == (pid, 0)
         assert server.get("/api/kept/x").json() == {"pid": pid}
+
+
+SLOW_DISK = """
+import os, sys, time
+import muxi.registry.store as store
+real = store.load
+def load(path):
+    print("loading", file=sys.stderr, flush=True)
+    while not os.path.exists({gate!r}):
+        time.sleep(0.01)
+    return real(path)
+store.load = load
+from muxi.cli.main import main
+main()
+"""
+
+
+def test_signals_during_the_start(tmp_path: Path) -> None:
+    """A stop waits for the start, which reload and upgrade do not keep from ending."""
+    with slow_start(tmp_path) as (process, log):
+        for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM):
+            process.send_signal(number)
+        until(lambda: "shutting down" in log.read_text(), "the stop has come")
+        (tmp_path / "gate").touch()
+        assert process.wait(DEADLINE) == 0
+        assert "Traceback" not in log.read_text()
+
+
+def test_a_second_signal_during_the_start_means_now(tmp_path: Path) -> None:
+    with slow_start(tmp_path) as (process, log):
+        process.send_signal(signal.SIGTERM)
+        until(lambda: "shutting down" in log.read_text(), "the stop has come")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 128 + signal.SIGTERM
+        assert "Traceback" not in log.read_text()
+
+
+@contextmanager
+def slow_start(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Start a server that reads its registry for as long as the file `gate` is not there."""
+    write_config(directory)
+    path = directory / "log.txt"
+    command = [sys.executable, "-c", SLOW_DISK.format(gate=str(directory / "gate")), "start"]
+    with path.open("wb") as log:
+        process = subprocess.Popen(command, env=environment(directory), stdout=log, stderr=log)
+    try:
+        until(lambda: "loading" in path.read_text(), "it starts")
+        yield process, path
+    finally:
+        process.kill()
+        process.wait()

@@ -9,8 +9,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import trustme
+
 from muxi.auth.scheme import authorization_header
-from tests.integration.outside import deployed, muxi, until
+from tests.integration.outside import configure, deployed, muxi, until
 from tests.live import KEY, SECRET, running
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def test_what_can_change_does_and_what_cannot_is_named(tmp_path: Path) -> None:
         assert answer["pending"] == ["server.port"]
         assert (status_code(server, SECRET), status_code(server, NEW_SECRET)) == (401, 200)
         assert server.client.post(f"{server.url}/api/limited/x", content=b"12345").status_code == 413
+        assert server.get("/health").status_code == 200
         until(lambda: any(entry.get("level") == "debug" for entry in server.log), "debug is logged")
         server.secret = NEW_SECRET
         found = server.rpc("GET", "/rpc/server/status").json()["data"]
@@ -85,13 +88,18 @@ def test_one_with_faults_changes_nothing_and_lists_them(tmp_path: Path) -> None:
 
 
 def test_certificates_that_can_t_be_used_change_nothing(tmp_path: Path) -> None:
+    pem = tmp_path / "good.pem"
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    configure(tmp_path, {"server": {"tls": {"cert": str(pem)}}})
     with running(tmp_path) as server:
-        rewrite(server, ("level: info", "level: debug"), ("port: 0}", "port: 0, tls: {cert: missing.pem}}"))
+        rewrite(server, ("level: info", "level: debug"), (str(pem), "missing.pem"))
         done = muxi(tmp_path, "config", "reload", "--json")
         assert done.returncode == 1
         assert any("missing.pem" in problem for problem in json.loads(done.stdout)["problems"])
-        assert server.get("/ping").text == "pong"
+        refused = next(e for e in server.log if e.get("event") == "reload refused, nothing has changed")
+        assert "missing.pem" in str(refused["reason"])
         assert not any(entry.get("level") == "debug" for entry in server.log)
+        assert server.terminate() == 0
 
 
 def test_requests_and_streams_go_on(tmp_path: Path) -> None:
@@ -99,7 +107,8 @@ def test_requests_and_streams_go_on(tmp_path: Path) -> None:
         deployed(server, "streams")
         pid = server.formation("streams")["pid"]
         with server.client.stream("GET", f"{server.url}/api/streams/stream") as answer:
-            assert next(answer.iter_raw()) == b"data: 1\n\n"
+            pieces = answer.iter_raw()  # closes the stream when it is let go
+            assert next(pieces) == b"data: 1\n\n"
             assert muxi(tmp_path, "config", "reload").stdout == "Nothing in it has changed.\n"
             assert server.get("/api/streams/x").json() == {"pid": pid}
             assert server.rpc("GET", "/rpc/server/status").json()["data"]["proxy"]["requests"] == 1

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,23 +34,23 @@ class Listening:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.words: list[str] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
-        self._socket.setblocking(False)
-        self.words: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
     def close(self) -> None:
+        self._socket.sendto(b"", str(self.path))
+        self._reader.join(DEADLINE)
         self._socket.close()
 
     def until(self, word: str, times: int = 1) -> None:
-        def told() -> bool:
-            while True:
-                try:
-                    self.words += self._socket.recv(4096).decode().split("\n")
-                except BlockingIOError:
-                    return self.words.count(word) >= times
+        until(lambda: self.words.count(word) >= times, f"{word} is told {times} times")
 
-        until(told, f"{word} is told: {self.words}")
+    def _read(self) -> None:
+        while data := self._socket.recv(4096):
+            self.words += data.decode().split("\n")
 
 
 @contextmanager

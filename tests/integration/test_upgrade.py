@@ -120,7 +120,8 @@ def test_a_stream_gets_its_time_while_others_are_served(tmp_path: Path) -> None:
         deployed(server, "constant")
         with ThreadPoolExecutor() as pool:
             with server.client.stream("GET", f"{server.url}/api/constant/stream") as answer:
-                assert next(answer.iter_raw()) == b"data: 1\n\n"
+                pieces = answer.iter_raw()  # closes the stream when it is let go
+                assert next(pieces) == b"data: 1\n\n"
                 asked = pool.submit(upgrade, server)
                 until(lambda: "upgrade: the new program can take over" in events(server), "it is settling")
                 assert all(server.get("/api/constant/x").status_code == 200 for _ in range(100))
@@ -180,7 +181,8 @@ def test_sigterm_during_an_upgrade_ends_the_server(tmp_path: Path, marker: str) 
     with running(tmp_path) as server:
         deployed(server, "constant", command=[*COMMAND, marker])
         with server.client.stream("GET", f"{server.url}/api/constant/stream") as answer:
-            assert next(answer.iter_raw()) == b"data: 1\n\n"
+            pieces = answer.iter_raw()  # closes the stream when it is let go
+            assert next(pieces) == b"data: 1\n\n"
             server.process.send_signal(signal.SIGUSR2)
             until(lambda: "upgrade: the new program can take over" in events(server), "it is settling")
             server.process.send_signal(signal.SIGHUP)
@@ -202,3 +204,49 @@ def test_sigterm_right_after_the_switch_ends_the_new_program(tmp_path: Path, mar
         assert server.process.wait(60) == 0
         assert events(server).count("listening") == 2
     assert processes(marker) == set()
+
+
+VANISHING = """#!/bin/sh
+echo "it can start."
+rm -- "$0"
+"""
+
+
+def test_when_the_new_program_can_t_be_executed_the_old_one_serves_on(tmp_path: Path, marker: str) -> None:
+    program = tmp_path / "vanishing"
+    code = f"""
+import muxi.server.running as running
+from muxi.server.program import Program
+running.this_program = lambda: Program({str(program)!r}, ("muxi-server", "start"))
+"""
+    with running(tmp_path, code=code) as server:
+        deployed(server, "constant", command=[*COMMAND, marker])
+        with load(server.url) as work:
+            for _ in range(2):
+                program.write_text(VANISHING)
+                program.chmod(0o755)
+                done = upgrade(server)
+                assert done.returncode == 1
+                assert "can't be executed" in done.stderr
+            served = work.served
+            until(lambda: work.served > served + 50, "requests flow")
+        assert work.failed == []
+        found = server_status(server)
+        assert (found["generation"], found["last_upgrade"]["ok"]) == (1, False)
+        assert muxi(tmp_path, "config", "reload").returncode == 0
+        assert len(processes(marker)) == 1
+        assert server.terminate() == 0
+    assert processes(marker) == set()
+
+
+def test_a_program_that_is_not_there_is_not_let_in(tmp_path: Path) -> None:
+    code = """
+import muxi.server.running as running
+from muxi.server.program import Program
+running.this_program = lambda: Program("/nowhere/muxi-server", ("muxi-server", "start"))
+"""
+    with running(tmp_path, code=code) as server:
+        done = upgrade(server)
+        assert done.returncode == 1
+        assert "The program /nowhere/muxi-server can't be run" in done.stderr
+        assert server.get("/ping").text == "pong"

@@ -33,51 +33,77 @@ def told(sock: socket.socket) -> list[str]:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_every_word_arrives(tmp_path: Path, abstract: bool) -> None:
+async def test_every_word_arrives(tmp_path: Path, abstract: bool) -> None:
     address = f"@muxi-{uuid.uuid4().hex}" if abstract else str(tmp_path / "notify")
     with listening(address) as sock:
         manager = Manager(address)
-        manager.ready("Serving")
+        await manager.ready("Serving")
         assert told(sock) == ["READY=1", "STATUS=Serving"]
-        manager.reloading("Reading")
+        await manager.reloading("Reading")
         reloading, since, status = told(sock)
         assert (reloading, status) == ("RELOADING=1", "STATUS=Reading")
         name, _, usec = since.partition("=")
         assert name == "MONOTONIC_USEC"
         assert int(usec) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        manager.stopping("Ending")
+        await manager.stopping("Ending")
         assert told(sock) == ["STOPPING=1", "STATUS=Ending"]
-        manager.extend(1.5)
+        await manager.extend(1.5)
         assert told(sock) == ["EXTEND_TIMEOUT_USEC=1500000"]
-        manager.status("Waiting")
+        await manager.status("Waiting")
         assert told(sock) == ["STATUS=Waiting"]
         manager.close()
 
 
-def test_without_a_manager_nothing_is_said() -> None:
+async def test_without_a_manager_nothing_is_said() -> None:
     manager = Manager.from_environment({})
-    manager.ready("x")
+    await manager.ready("x")
     manager.alive()
     assert manager.watchdog == 0
     manager.close()
 
 
-def test_a_manager_that_is_gone_is_no_failure(tmp_path: Path) -> None:
+async def test_a_manager_that_is_gone_is_no_failure(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with listening(address) as sock:
         manager = Manager(address)
-        manager.ready("x")
+        await manager.ready("x")
         assert told(sock)[0] == "READY=1"
-    manager.ready("y")
+    await manager.ready("y")
     manager.close()
 
 
-def test_a_manager_that_takes_nothing_blocks_nobody(tmp_path: Path) -> None:
+async def test_a_manager_that_takes_nothing_gets_every_word_once_it_does(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with listening(address) as sock:
+        manager = Manager(address, watchdog=1.0)
+        filled = await fill(manager)
+        manager.alive()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(manager.ready, "at last")
+            await trio.testing.wait_all_tasks_blocked()
+            words = [told(sock) for _ in range(filled)]
+        assert words == [["STATUS=full"]] * filled
+        assert told(sock) == ["READY=1", "STATUS=at last"]
+        manager.close()
+
+
+async def fill(manager: Manager) -> int:
+    """Say a word until there is no room for one more; return how many there was room for."""
+    filled = 0
+    with trio.move_on_after(0.1):
+        while True:
+            await manager.status("full")
+            filled += 1
+    return filled
+
+
+async def test_a_manager_that_never_takes_anything_is_waited_for_a_moment(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with listening(address):
         manager = Manager(address)
-        for _ in range(5000):
-            manager.status("x" * 1000)
+        assert await fill(manager)
+        with trio.fail_after(30):
+            await manager.ready("never")
         manager.close()
 
 
@@ -103,7 +129,7 @@ async def test_the_watchdog_hears_of_us_at_half_its_time(
         manager = Manager(address, watchdog=30.0)
         with trio.move_on_after(61):
             await manager.keep_alive()
-        manager.status("end")
+        await manager.status("end")
         words = [told(sock)]
         while words[-1] != ["STATUS=end"]:
             words.append(told(sock))
@@ -117,6 +143,6 @@ async def test_who_is_not_watched_says_nothing(tmp_path: Path) -> None:
         manager = Manager(address)
         with trio.fail_after(30):
             await manager.keep_alive()
-        manager.status("end")
+        await manager.status("end")
         assert told(sock) == ["STATUS=end"]
         manager.close()
