@@ -8,10 +8,8 @@ many are in use.
 from __future__ import annotations
 
 import math
-import socket
 import sys
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -30,11 +28,6 @@ FULL: Final = Answer(503, "The server holds as many connections as it may", "TOO
 CROWDED: Final = Answer(503, "Too many connections from this address", "TOO_MANY_CONNECTIONS", 1)
 BUSY: Final = Answer(503, "The server has as many requests under way as it may", "TOO_MANY_REQUESTS", 1)
 
-#: Refused connections that may be told so at once; more are closed without a word.
-MOST_TOLD: Final = 64
-#: Seconds for a refused client to read its answer.
-TELLING: Final = 1.0
-
 
 class Doorman:
     """Counts connections by address, where that is limited, and says who may not come in.
@@ -48,7 +41,6 @@ class Doorman:
         self._trusts = trusts
         self._ceiling = ceiling
         self._by_address: Counter[str] = Counter()
-        self.telling = 0
 
     def limits(self) -> dict[str, object]:
         """Tell the limits, for the status page; None is no limit, times are seconds, sizes bytes."""
@@ -68,9 +60,13 @@ class Doorman:
     def refusal(self, descriptor: int, peer: str, connections: int) -> Answer | None:
         """Say why a new connection can't be held; None if it can. `connections` are open already."""
         most = self._limits.max_connections
-        if descriptor >= self._ceiling or (most and connections >= most):
+        if not self.has_room(descriptor) or (most and connections >= most):
             return FULL
         return self.crowding(peer)
+
+    def has_room(self, descriptor: int) -> bool:
+        """Tell whether a client may have this descriptor, and is not one of those kept back."""
+        return descriptor < self._ceiling
 
     def crowding(self, peer: str) -> Answer | None:
         """Say why one more connection from an address can't be held; None if it can."""
@@ -93,32 +89,9 @@ class Doorman:
         if not self._by_address[peer]:
             del self._by_address[peer]
 
-    async def turn_away(self, sock: socket.socket, response: bytes) -> None:
-        """Send a refusal and close, giving the client a moment to read it; b"" closes at once."""
-        with sock, suppress(OSError):
-            if not response or self.telling >= MOST_TOLD:
-                return
-            self.telling += 1
-            try:
-                sock.setblocking(False)
-                sock.send(response)
-                sock.shutdown(socket.SHUT_WR)
-                with trio.move_on_after(TELLING):
-                    # What is unread at the close would make it a reset, which can overtake the answer.
-                    await _read_to_end(sock)
-            finally:
-                self.telling -= 1
-
 
 def _finite(seconds: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
-
-
-async def _read_to_end(sock: socket.socket) -> None:
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        if not sock.recv(1 << 16):
-            return
 
 
 def refusal(context: Context, route: Route, head: RequestHead) -> Answer | None:

@@ -95,6 +95,13 @@ class AsgiProxy:
             log.error("stream_refused", reason=error.strerror)
             await send_answer(send, EXHAUSTED)
             return
+        if not self._context.doorman.has_room(max(ours.fileno(), theirs.fileno())):
+            # As with connections, the last descriptors are for those who are in.
+            ours.close()
+            theirs.close()
+            self._context.tally.refused_requests += 1
+            await send_answer(send, EXHAUSTED)
+            return
         peer = scope["client"][0] if scope["client"] else ""
         inner = StreamConnection(self._context, ours, peer, scope["scheme"])
         async with trio.open_nursery() as nursery:

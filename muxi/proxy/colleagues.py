@@ -31,8 +31,8 @@ class Colleagues(Protocol):
         """Tell of each how it does, for the status page."""
         ...
 
-    def retire(self, *, over: bool = False) -> None:
-        """See `Listener.retire`, and, with `over`, `Listener.resume`."""
+    def retire(self) -> None:
+        """See `Listener.retire`."""
         ...
 
     def busy(self) -> frozenset[object]:
@@ -59,7 +59,7 @@ class Nobody:
     def status(self) -> Sequence[Mapping[str, object]]:
         return ()
 
-    def retire(self, *, over: bool = False) -> None:
+    def retire(self) -> None:
         """Nobody is to be told."""
 
     def busy(self) -> frozenset[object]:

@@ -84,6 +84,7 @@ class Connection(ClientSocket):
         self.on_drain: Callable[[], None] | None = None
         if self.outside:
             context.doorman.enter(self.peer)
+            context.clients += 1
             context.tally.connections += 1
         context.connections.add(self)
 
@@ -130,6 +131,7 @@ class Connection(ClientSocket):
         self.sock.close()
         if self.outside:
             self.context.doorman.leave(self.peer)
+            self.context.clients -= 1
         self.context.connections.discard(self)
         if not self.context.connections:
             self.context.emptied.set()

@@ -62,6 +62,8 @@ class Context:
     proxy_protocol: bool = False
     #: How many processes proxy: each has an equal share of what limits all.
     processes: int = 1
+    #: How many clients are connected. In `connections` each of their HTTP/2 streams has one of its own.
+    clients: int = 0
     connections: set[Connection] = field(default_factory=set)
     #: Event streams that get a comment when they are quiet for too long.
     commented: set[EventBody] = field(default_factory=set)

@@ -55,7 +55,8 @@ NOTED: Final = frozenset({ALLOW_ORIGIN, LOCATION, REQUEST_ID, UPGRADE})
 TLS_HELLO: Final = b"\x16\x03"
 HEAD_END: Final = b"\r\n\r\n"
 _METHOD: Final = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64})"
-_TARGET: Final = rb"([\x21-\x7e\x80-\xff]+)"
+#: Odd characters pass, for clients send them; bytes beyond ASCII are in no URI (RFC 3986 2, RFC 9112 3.2).
+_TARGET: Final = rb"([\x21-\x7e]+)"
 _REQUEST: Final = re.compile(
     rb"(?:\r\n){0,2}" + _METHOD + b" " + _TARGET + rb" HTTP/1\.([01])" + LINES + rb"\r\n\r\n"
 )
@@ -122,6 +123,8 @@ def _refuse_request(data: bytes, max_head: int) -> None:
     _check_request_size(len(line), end - start, block, max_head)
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
+        if not line.isascii():
+            raise HeadError(400, "the request line has bytes beyond ASCII; in a URL they are written %XX")
         raise HeadError(400, "the request line is malformed")
     if match[3] not in {b"1.0", b"1.1"}:
         raise HeadError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")

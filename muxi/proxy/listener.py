@@ -19,6 +19,7 @@ from muxi.proxy.colleagues import Nobody
 from muxi.proxy.connection import Connection
 from muxi.proxy.context import Context, Served
 from muxi.proxy.deadlines import Clock, sweep
+from muxi.proxy.farewell import Farewell
 from muxi.proxy.limits import Limits
 from muxi.proxy.poller import Poller
 from muxi.proxy.sockets import descriptor_ceiling
@@ -96,6 +97,7 @@ class Listener:
         self._nursery: trio.Nursery
         routes.enders.append(self._end)
         self._certificates = certificates
+        self._farewell = Farewell(certificates)
         self._accepting = trio.CancelScope()
         self._drained = trio.Event()
         self._ended = trio.Event()
@@ -124,7 +126,7 @@ class Listener:
     @property
     def open_connections(self) -> int:
         """How many clients are connected now, to all processes."""
-        return len(self._context.connections) + self.colleagues.connections
+        return self._context.clients + self.colleagues.connections
 
     async def serve(
         self,
@@ -220,10 +222,10 @@ class Listener:
         with trio.move_on_after(GRACE if tunnels else 0):
             if context.connections:
                 await context.emptied.wait()
-        cut = frozenset(context.connections)
+        cut = tuple(context.connections)
         for connection in cut:
             connection.abort()
-        return cut
+        return frozenset(connection for connection in cut if connection.outside)
 
     def _end(self, target: Target) -> None:
         """End what is under way to a target that ends: see `RouteTable.end`."""
@@ -253,7 +255,7 @@ class Listener:
     def _distribute(self, sock: socket.socket, address: tuple[str, int]) -> None:
         """Let a new connection in, if it may: here, or with a colleague who has fewer."""
         if not self._refuses(sock, address[0]) and not self.colleagues.take(
-            sock, address[0], len(self._context.connections)
+            sock, address[0], self._context.clients
         ):
             self._start(self._connection(sock, address[0]))
 
@@ -298,7 +300,7 @@ class Listener:
             log.warning("connections_refused", reason=answer.message, connections=self.open_connections)
         context.tally.refused_connections += 1
         response = answer.render(context.clock.date, keep_alive=False)
-        self._nursery.start_soon(context.doorman.turn_away, sock, response)
+        self._nursery.start_soon(self._farewell.say, sock, response)
         return True
 
 

@@ -77,14 +77,14 @@ class TlsConnection(Connection):
             if first.isalpha():
                 await self.refuse(HTTPS_EXPECTED)
             return False
-        self._tls = TlsSocket(self.sock, self.tls_context)
+        tls = TlsSocket(self.sock, self.tls_context)
         try:
-            await self._tls.do_handshake()
+            await tls.do_handshake()
         except OSError as error:
             log.debug("tls_handshake_failed", peer=self.peer, reason=str(error))
             return False
         # It has what a connection uses of a socket, and nothing that would pass by the encryption.
-        self.sock = cast("socket.socket", self._tls)
+        self.sock, self._tls = cast("socket.socket", tls), tls
         return True
 
     async def _read_head(self) -> RequestHead | None:
@@ -101,6 +101,10 @@ class TlsConnection(Connection):
             return await super().read_body(size)
         finally:
             self._reading = False
+
+    def _try_send(self, answer: Answer) -> None:
+        if self._tls is not None:  # Before that it would be plain text.
+            super()._try_send(answer)
 
     async def send(self, data: bytes) -> None:
         # In pieces, so that not all of it lies here encrypted.

@@ -13,6 +13,7 @@ import trio
 from muxi.config.load import Loaded
 from muxi.errors import MuxiError, OperatorError
 from muxi.observe.logging import configure_logging
+from muxi.proxy.collector import spare_collector
 from muxi.proxy.sockets import raise_descriptor_limit
 from muxi.registry.lock import exclusive
 from muxi.server.check import load_certificates
@@ -90,6 +91,7 @@ def run(config: Config, *, notes: Sequence[str] = (), reread: Callable[[], Loade
 def _live(config: Config, around: Surroundings, handover: Callable[[], Handover], logs: _Log) -> int:
     """Run the event loop, and after it the next program; again, if that can't be executed."""
     failure: OperatorError | None = None
+    spare_collector()
     while True:
         life = Life(config, around, failure)
         try:

@@ -143,9 +143,9 @@ class Crew:
     def status(self) -> Sequence[Mapping[str, object]]:
         return [{**link.status(), "since": rfc3339(link.since)} for link in self._links]
 
-    def retire(self, *, over: bool = False) -> None:
+    def retire(self) -> None:
         for link in self._links:
-            link.retire(over=over)
+            link.retire()
 
     def busy(self) -> frozenset[object]:
         return frozenset((link.pid, serial) for link in self._links for serial in link.busy)

@@ -99,10 +99,9 @@ class Link:
         """Have it go by other settings."""
         self._channel.send(Configure(settings))
 
-    def retire(self, *, over: bool) -> None:
+    def retire(self) -> None:
         """See `Listener.retire`."""
-        self.busy = ()
-        self._channel.send(Retire(over))
+        self._channel.send(Retire())
 
     def drain(self, budget: float, settle: float) -> None:
         """Have it end its connections, and itself."""

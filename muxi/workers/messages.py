@@ -98,9 +98,7 @@ class Take(Message, frozen=True):
 
 
 class Retire(Message, frozen=True):
-    """End each connection with its next answer, and tell which are busy; `over`: no more so."""
-
-    over: bool = False
+    """End each connection with its next answer, and tell which are busy."""
 
 
 class Drain(Message, frozen=True):

@@ -20,6 +20,7 @@ import trio
 from muxi.errors import OperatorError
 from muxi.observe.logging import configure_logging, set_level
 from muxi.proxy.certificates import Certificates
+from muxi.proxy.collector import spare_collector
 from muxi.proxy.listener import Listener
 from muxi.proxy.sockets import descriptor_ceiling
 from muxi.proxy.trust import Trust
@@ -62,6 +63,7 @@ def run(descriptor: int) -> int:
     sock = socket.socket(fileno=descriptor)
     sock.set_inheritable(False)
     channel = Channel(sock, worker_decoder())
+    spare_collector()
     with contextlib.closing(channel):
         return trio.run(_work, channel)
 
@@ -150,7 +152,8 @@ class Worker:
                 case Configure():
                     await self._configure(message.settings)
                 case Retire():
-                    self._retire(over=message.over)
+                    self._retired = True
+                    self._listener.retire()
                 case Drain():
                     self._nursery.start_soon(self._drain, message)
                 case _:
@@ -186,13 +189,6 @@ class Worker:
         self._listener.configure(
             settings.limits, Trust(settings.trusted_proxies), proxy_protocol=settings.proxy_protocol
         )
-
-    def _retire(self, *, over: bool) -> None:
-        self._retired = not over
-        if over:
-            self._listener.resume()
-        else:
-            self._listener.retire()
 
     async def _drain(self, message: Drain) -> None:
         cut = await self._listener.drain(message.budget, settle=message.settle)

@@ -65,7 +65,7 @@ async def test_a_cut_response_stays_cut_though_more_has_come() -> None:
 
 
 @pytest.mark.parametrize("target", [b"/\xc3\xa4", b"/rpc/\xff"])
-async def test_a_head_that_only_the_app_s_parser_refuses_ends_the_connection(target: bytes) -> None:
+async def test_a_head_with_a_target_beyond_ascii_ends_the_connection(target: bytes) -> None:
     async with open_house() as house:
         await house.formation(canned(OK))
         wire = await house.connect()

@@ -42,7 +42,14 @@ async def test_unknown_formation() -> None:
 async def test_ids_are_escaped() -> None:
     async with open_house() as house:
         assert told(await ask(house, b'/api/"}\\{"/x'))[2] == "No formation with id '\"}\\{\"'"
-        assert told(await ask(house, b"/api/\xff\xc3\xa4"))[2] == "No formation with id '\ufffdä'"
+
+
+@pytest.mark.parametrize("target", [b"/api/\xff", b"/api/bot/caf\xc3\xa9", b"/x?q=\x80"])
+async def test_a_target_with_bytes_beyond_ascii_is_refused_with_the_cure(target: bytes) -> None:
+    async with open_house() as house:
+        status, code, message = told(await ask(house, target))
+        assert (status, code) == (400, "BAD_REQUEST")
+        assert "%XX" in message
 
 
 async def test_formation_that_is_not_running() -> None:

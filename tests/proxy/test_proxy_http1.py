@@ -73,6 +73,8 @@ def test_plain_request() -> None:
         b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
         b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /?q=\xff HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         b"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",

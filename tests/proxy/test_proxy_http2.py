@@ -592,3 +592,46 @@ async def test_the_apps_event_streams_end_with_the_listener_and_formations_go_on
             going.set()
             assert (await client.reply(theirs)).body == b": hello, and goodbye"
             await client.gone()
+
+
+async def test_streams_are_requests_under_way_and_not_connections() -> None:
+    released = trio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await released.wait()
+        await wire.send(OK)
+
+    async with open_h2(limits=Limits(max_connections=2, max_concurrent=3)) as (house, client):
+        await house.formation(script)
+        numbers = [await client.begin(b"/api/bot/x") for _ in range(3)]
+        await until(lambda: house.listener.tally.in_flight == 3)
+        status = house.listener.status()
+        assert (status["connections"], status["requests"]) == (1, 3)
+        # There is room for another connection, and for no other request.
+        other = await house.connect()
+        assert (await other.ask(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")).status == 200
+        assert (await other.ask(GET)).status == 503
+        assert house.listener.tally.refused_connections == 0
+        assert house.listener.tally.connections == 2
+        released.set()
+        for number in numbers:
+            assert (await client.reply(number)).status == 200
+
+
+async def test_streams_leave_the_last_descriptors_to_who_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    with trio.socket.socket() as probe:
+        lowest = probe.fileno()
+    monkeypatch.setattr("muxi.proxy.listener.descriptor_ceiling", lambda: lowest + 40)
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await trio.sleep_forever()
+
+    async with open_h2() as (house, client):
+        await house.formation(script)
+        for _ in range(40):
+            await client.begin(b"/api/bot/x")
+        await until(lambda: house.listener.tally.refused_requests > 0)
+        assert house.listener.tally.in_flight < 20
+        assert (await client.ask(b"/two")).status == 200

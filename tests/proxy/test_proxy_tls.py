@@ -8,6 +8,9 @@ import ssl
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import h2.connection
+import h2.errors
+import h2.events
 import pytest
 import trio
 import trustme
@@ -15,6 +18,7 @@ import trustme
 from muxi.errors import OperatorError
 from muxi.proxy.certificates import Certificates
 from muxi.proxy.limits import Limits
+from muxi.registry.rate import TokenBucket
 from tests.proxy.h2_client import H2Client
 from tests.proxy.house import GET, OK, PATIENCE, House, Wire, answer_ok, canned, open_house
 from tests.waiting import until
@@ -462,3 +466,95 @@ def test_one_file_may_hold_both(tmp_path: Path, authority: trustme.CA) -> None:
     pair = authority.issue_cert("localhost")
     both.write_bytes(pair.private_key_and_cert_chain_pem.bytes())
     assert Certificates(both).context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+FULL = Limits(max_connections=1)
+
+
+async def test_who_is_one_too_many_is_told_so_within_the_encryption(
+    certificates: Certificates, authority: trustme.CA
+) -> None:
+    async with open_door(certificates, authority, limits=FULL) as door:
+        wire = await door.connect()
+        assert (await wire.ask(PING)).status == 200
+        refused = await door.connect("http/1.1")
+        await refused.send(PING)
+        reply = await refused.reply()
+        assert (reply.status, reply.header(b"retry-after")) == (503, b"1")
+        assert await refused.rest() == b""
+        assert door.house.listener.tally.refused_connections == 1
+        await wire.stream.aclose()
+        await until(lambda: door.house.listener.open_connections == 0)
+        assert (await (await door.connect()).ask(PING)).status == 200
+
+
+async def test_by_http2_who_is_one_too_many_gets_a_goaway(
+    certificates: Certificates, authority: trustme.CA
+) -> None:
+    async with open_door(certificates, authority, limits=FULL) as door:
+        assert (await (await door.connect()).ask(PING)).status == 200
+        stream = await door.stream("h2")
+        parser = h2.connection.H2Connection()
+        parser.initiate_connection()
+        with trio.fail_after(PATIENCE):
+            await stream.send_all(parser.data_to_send())
+            events = []
+            while data := await stream.receive_some(65536):
+                events += parser.receive_data(data)
+        (ended,) = [event for event in events if isinstance(event, h2.events.ConnectionTerminated)]
+        assert (ended.error_code, ended.last_stream_id) == (h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, 0)
+
+
+async def test_nothing_is_said_in_plain_text_to_who_does_not_encrypt(
+    certificates: Certificates, authority: trustme.CA
+) -> None:
+    async with open_door(certificates, authority, limits=FULL) as door:
+        assert (await (await door.connect()).ask(PING)).status == 200
+        plain = await door.house.connect()
+        await plain.send(PING)
+        with suppress(trio.BrokenResourceError):
+            assert b"HTTP/" not in await plain.rest()
+
+
+async def test_refusals_can_t_make_us_shake_hands_without_end(
+    certificates: Certificates, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muxi.proxy.farewell.HANDSHAKES", 2)
+    # So that no more are allowed while the test runs.
+    monkeypatch.setattr("muxi.proxy.farewell.TokenBucket", lambda _, burst: TokenBucket(1e-9, burst))
+    async with open_door(certificates, authority, limits=FULL) as door:
+        assert (await (await door.connect()).ask(PING)).status == 200
+        for _ in range(2):
+            assert (await (await door.connect()).reply()).status == 503
+        raw = (await door.house.connect()).stream
+        stream = trio.SSLStream(raw, door.context(), server_hostname="localhost")
+        with trio.fail_after(PATIENCE), pytest.raises(trio.BrokenResourceError):
+            await stream.do_handshake()
+        assert door.house.listener.tally.refused_connections == 3
+
+
+async def test_a_refused_client_that_never_shakes_hands_is_closed(
+    certificates: Certificates, authority: trustme.CA
+) -> None:
+    async with open_door(certificates, authority, limits=FULL) as door:
+        assert (await (await door.connect()).ask(PING)).status == 200
+        assert await (await door.house.connect()).gone()
+
+
+async def test_nothing_is_said_in_plain_text_to_whom_a_balancer_brings_once_too_often(
+    certificates: Certificates, authority: trustme.CA
+) -> None:
+    limits = Limits(max_connections_per_address=1)
+    options = {"limits": limits, "trusts": lambda address: address == "127.0.0.1", "proxy_protocol": True}
+    async with open_door(certificates, authority, **options) as door:
+        first = await door.house.connect()
+        await first.send(b"PROXY TCP4 203.0.113.1 192.0.2.1 1 2\r\n")
+        await until(lambda: door.house.listener.open_connections == 1)
+        tls = trio.SSLStream(first.stream, door.context(), server_hostname="localhost")
+        with trio.fail_after(PATIENCE):
+            await tls.do_handshake()
+        again = await door.house.connect()
+        await again.send(b"PROXY TCP4 203.0.113.1 192.0.2.1 1 2\r\n")
+        with suppress(trio.BrokenResourceError):
+            assert await again.rest() == b""
+        assert door.house.listener.tally.refused_connections == 1

@@ -9,10 +9,6 @@ _RENAMED = (
     "gunicorn refuses names that CGI would confuse with framing fields; we drop them, so the formation "
     "sees one length and no such field"
 )
-_RAW = (
-    "a byte beyond ASCII in the target, as some clients send it, is no part of any framing; targets reach "
-    "the formation byte for byte, and its own server judges them"
-)
 
 #: Samples called invalid that may reach a formation.
 ACCEPTED: Final = {
@@ -31,8 +27,6 @@ ACCEPTED: Final = {
     "chunked_07": _RENAMED,
     "041": "a repeated Content-Type changes no framing; whether to mind is the formation's affair",
     "rfc9112_leading_crlf_02": "at least one empty line before is passed over (RFC 9112 2.2); we take two",
-    "rfc9112_target_non_ascii_01": _RAW,
-    "rfc9112_target_non_ascii_02": _RAW,
 }
 
 
@@ -69,6 +63,3 @@ REFUSED: Final = {
     "rfc9112_target_authority_connect_01": _NO_FORWARD,
     "rfc9112_target_authority_ipv6_01": _NO_FORWARD,
 }
-
-#: What h11 itself would not take of what reaches a formation: see `_RAW`.
-NOT_FOR_H11: Final = frozenset({"rfc9112_target_non_ascii_01", "rfc9112_target_non_ascii_02"})
