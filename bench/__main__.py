@@ -46,7 +46,7 @@ def main() -> int:
     peers = [name for name in PEERS if not options.peer or name in options.peer]
     try:
         plan = QUICK if options.quick else FULL
-        result = _run(chosen, peers, descriptors, plan, options.cores, options.workers)
+        result = _run(chosen, peers, descriptors, plan, options.cores, workers=options.workers)
     except (BenchError, Missing) as error:
         print(f"Nothing was measured: {error}.", file=sys.stderr)
         return 1
@@ -72,6 +72,7 @@ def _run(
     descriptors: int,
     plan: Plan,
     placing: Placing,
+    *,
     workers: int,
 ) -> Result:
     available = os.sched_getaffinity(0)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Connections that a worker may have been given without having taken them yet.
 WINDOW: Final = 512
+#: Seconds that a worker may take until it is ready.
+START_SECONDS: Final = 60.0
 #: Seconds between the end of patience and giving up.
 SECOND_LOOK: Final = 0.5
 
@@ -149,13 +151,13 @@ class Link:
 
     async def _watch(self) -> None:
         while True:
-            with trio.move_on_after(self._patience):
+            with trio.move_on_after(self._patience if self.ready else START_SECONDS):
                 await self._heard.wait()
             if not self._heard.is_set():
                 # If it was us who slept, its messages are there, only not read yet.
                 await trio.sleep(SECOND_LOOK)
             if not self._heard.is_set():
-                raise ChannelError(f"nothing was heard of it for {self._patience:g} s")
+                raise ChannelError("nothing was heard of it for too long")
             self._heard = trio.Event()
 
     def _obey(self, message: FromWorker, sock: socket.socket | None) -> None:

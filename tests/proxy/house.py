@@ -204,6 +204,7 @@ async def open_house(
     latest: Callable[[bytes, bytes], bytes | None] | None = None,
     proxy_protocol: bool = False,
     certificates: Certificates | None = None,
+    processes: int = 1,
 ) -> AsyncIterator[House]:
     """A house that is open within the block."""
     routes = RouteTable()
@@ -218,6 +219,7 @@ async def open_house(
         latest=latest,
         proxy_protocol=proxy_protocol,
         certificates=certificates,
+        processes=processes,
     )
     try:
         async with trio.open_nursery() as nursery:

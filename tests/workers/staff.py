@@ -29,7 +29,7 @@ COMMAND = (sys.executable, "-P", "-m", "muxi", "worker")
 
 
 class Staff:
-    """The workers of a house. A new connection goes to a worker, unless it has more than the test's process."""
+    """The workers of a house. A new connection goes to one that has no more than the test's process."""
 
     def __init__(self, house: House, crew: Crew) -> None:
         self.house = house
@@ -76,7 +76,7 @@ async def staffed(
     certificates: Certificates | None = None,
     patience: float = PATIENCE,
 ) -> AsyncIterator[Staff]:
-    """A house with so many workers, which serve already. `pair` and `certificates` are of one pair of files."""
+    """A house with so many workers, which serve already; `pair` names the files of `certificates`."""
     limits = limits or Limits()
     settings = Settings(
         version="9.9.9",

@@ -52,7 +52,6 @@ POLICY = RoutePolicy(max_concurrent=1, rate=0.5, on_disconnect="continue", cors=
         End(4, 4),
         Take(5, "127.0.0.1"),
         Retire(),
-        Retire(over=True),
         Drain(1.5, 0.25),
     ],
 )

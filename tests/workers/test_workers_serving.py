@@ -51,7 +51,9 @@ async def test_a_formation_sees_the_same_from_both() -> None:
         await staff.house.formation(script)
         for _ in range(2):
             wire = await staff.house.connect()
-            await wire.ask(b"GET /api/bot/x HTTP/1.1\r\nHost: a\r\nX-Request-ID: 1\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n")
+            await wire.ask(
+                b"GET /api/bot/x HTTP/1.1\r\nHost: a\r\nX-Request-ID: 1\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n"
+            )
         assert (staff.own, staff.crew.connections) == (1, 1)
     theirs, ours = ([line for line in head.split(b"\r\n") if b"traceparent" not in line] for head in heads)
     assert theirs == ours
@@ -89,7 +91,9 @@ async def test_a_body_that_is_under_way_and_requests_behind_it_move_along() -> N
         assert (await wire.reply()).body == b"ok"
         assert (await wire.reply()).body == b"/health:"
         wire = await staff.connect()
-        chunked = b"POST /rpc/z HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        chunked = (
+            b"POST /rpc/z HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
         await wire.send(chunked + GET)
         assert (await wire.reply(b"POST")).body == b"/rpc/z:abc"
         assert (await wire.reply()).body == b"ok"
