@@ -45,7 +45,7 @@ class WorkerProcess:
     ) -> tuple[WorkerProcess, socket.socket]:
         """Start one; gives it, and our end of the channel to it. Raises OSError.
 
-        It has a session of its own, so that no signal from a terminal reaches it: it is ended by us.
+        It has a process group of its own, so that a terminal's signals pass it by: it is ended by us.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -55,7 +55,7 @@ class WorkerProcess:
                     stdin=subprocess.DEVNULL,
                     env={name: value for name, value in environment.items() if name in KEPT},
                     pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
+                    process_group=0,
                 )
         except BaseException:
             ours.close()

@@ -138,7 +138,7 @@ def test_what_is_counted_is_the_sum(server: LiveServer) -> None:
 
     def counted() -> bool:
         traffic: Any = server.formation("counted")["traffic"]
-        return traffic["requests"] == 12 and traffic["first_byte"]["count"] == 12
+        return (traffic["requests"], traffic["first_byte"]["count"]) == (12, 12)
 
     until(counted, "all requests are counted")
     until(
