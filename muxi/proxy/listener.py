@@ -124,6 +124,11 @@ class Listener:
         }
 
     @property
+    def over(self) -> bool:
+        """Whether it serves nobody any more."""
+        return self._ended.is_set()
+
+    @property
     def open_connections(self) -> int:
         """How many clients are connected now, to all processes."""
         return self._context.clients + self.colleagues.connections

@@ -100,18 +100,25 @@ class Crew:
             return
         link = Link(process.pid, sock, self._listener, self._routes, self._patience)
         self._links.append(link)
-        reason = ""
+        reason, patience = "it ended by itself", 0.0
         try:
-            await link.run(self._settings)
+            # Once it has closed the channel it serves nobody; then it may write out its log.
+            patience = SLACK if await link.run(self._settings) else 0.0
         except ChannelError as error:
             reason = str(error)
         finally:
-            self._links.remove(link)
-            counts.add_tally(self._past, counts.tally_numbers(link.tally))
-            self._cut += link.cut
-            code = await process.end(0.0 if reason else SLACK)
+            try:
+                code = await process.end(patience)
+            finally:
+                self._let_go(link)
         if not self._draining.is_set():
-            log.error("worker_ended", pid=process.pid, exit_code=code, reason=reason or "it ended by itself")
+            log.error("worker_ended", pid=process.pid, exit_code=code, reason=reason)
+
+    def _let_go(self, link: Link) -> None:
+        link.close()
+        self._links.remove(link)
+        self._cut += link.cut
+        counts.add_tally(self._past, counts.tally_numbers(link.tally))
 
     def configure(self, settings: Settings) -> None:
         """Have all of them go by other settings."""
@@ -158,10 +165,11 @@ class Crew:
                 link.drain(budget, settle)
             else:
                 link.give_up()
-        with trio.move_on_after(settle + budget + GRACE + SLACK):
+        if self._running:
+            with trio.move_on_after(settle + budget + GRACE + SLACK):
+                await self._ended.wait()
+            for link in self._links:
+                self._cut += link.connections
+                link.give_up()
             await self._ended.wait()
-        for link in self._links:
-            self._cut += link.connections
-            link.give_up()
-        await self._ended.wait()
         return self._cut

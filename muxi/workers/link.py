@@ -124,8 +124,12 @@ class Link:
             "requests_total": self.tally.requests,
         }
 
-    async def run(self, settings: Settings) -> None:
-        """Speak with it until it ends. Raises ChannelError when it says nothing, or nonsense."""
+    async def run(self, settings: Settings) -> bool:
+        """Speak with it until it ends; False if it was given up.
+
+        Raises ChannelError when it says nothing, or nonsense. `close` is called after that, once it is
+        certain that it serves no more: until then it counts.
+        """
         self._channel.send(Configure(settings))
         self._copy.publish_all(self._routes)
         self._routes.copies.append(self._copy)
@@ -133,8 +137,8 @@ class Link:
             with self._scope:
                 await self._speak()
         finally:
-            self._routes.copies.remove(self._copy)
-            self._close()
+            self._room = 0
+        return not self._scope.cancelled_caught
 
     async def _speak(self) -> None:
         try:
@@ -180,6 +184,9 @@ class Link:
         self._forget(message.serial)
         if sock is None:
             return  # We had no descriptor left for it, and it has been closed.
+        if self._listener.over:
+            sock.close()
+            return
         context, peer, data = self._listener.context, message.peer, message.data
         if message.serial:
             self._listener.go_on(HandedOver(context, sock, peer, data))
@@ -200,12 +207,12 @@ class Link:
         if peer is not None:
             self._listener.context.doorman.leave(peer)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Take back what it has under way, and serve what it has been given but not taken."""
-        self._room = 0
         self._channel.close()
-        self.tally.in_flight = 0
+        self._routes.copies.remove(self._copy)
         self._copy.close()
+        self.tally.in_flight = 0
         for serial in tuple(self._peers):
             self._forget(serial)
         for given in self._untaken:

@@ -145,6 +145,7 @@ class Worker:
 
     async def _obey(self, messages: Sequence[tuple[FromMain, socket.socket | None]]) -> None:
         taken: list[tuple[Take, socket.socket | None]] = []
+        drain: Drain | None = None
         for message, sock in messages:
             match message:
                 case Take():
@@ -155,7 +156,7 @@ class Worker:
                     self._retired = True
                     self._listener.retire()
                 case Drain():
-                    self._nursery.start_soon(self._drain, message)
+                    drain = message
                 case _:
                     self._replica.apply(message)
         if taken:
@@ -163,6 +164,8 @@ class Worker:
             await self._channel.sent(self._channel.send(Taken(taken[-1][0].serial)))
             for message, sock in taken:
                 self._welcome(message, sock)
+        if drain is not None:
+            self._nursery.start_soon(self._drain, drain)
 
     def _welcome(self, message: Take, sock: socket.socket | None) -> None:
         over = partial(self._gone, message.serial)
@@ -183,7 +186,11 @@ class Worker:
 
     async def _configure(self, settings: Settings) -> None:
         set_level(settings.log_level)
-        certificates = await trio.to_thread.run_sync(load_certificates, settings)
+        try:
+            certificates = await trio.to_thread.run_sync(load_certificates, settings)
+        except OperatorError as error:
+            log.error("certificate_not_reloaded", reason=error.message, cure=error.cure)
+            certificates = None
         if self._certificates is not None and certificates is not None:
             self._certificates.take(certificates)
         self._listener.configure(
