@@ -45,7 +45,8 @@ def main() -> int:
     chosen = [case for case in cases if not options.case or case.name in options.case]
     peers = [name for name in PEERS if not options.peer or name in options.peer]
     try:
-        result = _run(chosen, peers, descriptors, QUICK if options.quick else FULL, options.cores)
+        plan = QUICK if options.quick else FULL
+        result = _run(chosen, peers, descriptors, plan, options.cores, workers=options.workers)
     except (BenchError, Missing) as error:
         print(f"Nothing was measured: {error}.", file=sys.stderr)
         return 1
@@ -60,24 +61,39 @@ def _parser(cases: Sequence[Case]) -> argparse.ArgumentParser:
     parser.add_argument("--case", action="append", choices=names, help="only this case (may be repeated)")
     parser.add_argument("--peer", action="append", choices=PEERS, help="only this peer (may be repeated)")
     parser.add_argument("--cores", choices=machine.PLACINGS, default="auto", help="where all of it runs")
+    parser.add_argument("--workers", type=int, default=1, help="processes or threads of every proxy")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the directory of the results")
     return parser
 
 
 def _run(
-    cases: Sequence[Case], peers: Sequence[str], descriptors: int, plan: Plan, placing: Placing
+    cases: Sequence[Case],
+    peers: Sequence[str],
+    descriptors: int,
+    plan: Plan,
+    placing: Placing,
+    *,
+    workers: int,
 ) -> Result:
     available = os.sched_getaffinity(0)
+    if workers > 1 and placing == "auto":
+        placing = "free"  # On one core there would be nothing to gain.
     wake = machine.wake_seconds(available)
     cores = machine.divide_cores(available, placing, wake)
     # Streams and large bodies ask for work done, not for quick turns: they get all cores.
     roomy = machine.divide_cores(available, "apart" if placing == "auto" else placing, wake)
     facts = machine.facts(cores, roomy, descriptors, wake)
+    facts["processes or threads of each proxy"] = str(workers)
     ticks, stolen = machine.processor_times()
     date = time.strftime("%Y-%m-%d %H:%M")
     with tempfile.TemporaryDirectory(prefix="muxi-bench-") as directory:
         set_up = functools.partial(
-            stage, peers, directory=Path(directory), descriptors=descriptors, bulk=plan.bulk
+            stage,
+            peers,
+            directory=Path(directory),
+            descriptors=descriptors,
+            bulk=plan.bulk,
+            workers=workers,
         )
         figures = measure(
             cases,

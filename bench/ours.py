@@ -26,7 +26,7 @@ DEADLINE = 300.0
 
 CONFIG = """
 server_id: server-bench-00000000
-server: {{host: 127.0.0.1, port: {port}}}
+server: {{host: 127.0.0.1, port: {port}, workers: {workers}}}
 auth:
   keys:
     - {{id: {key}, secret: {secret}}}
@@ -77,13 +77,16 @@ class Management:
         return found
 
 
-def write_config(directory: Path, port: int, more: str = "") -> None:
+def write_config(directory: Path, port: int, more: str = "", *, workers: int = 1) -> None:
     """Write the configuration that `environment` points at; `more` goes below `formations:`."""
     (directory / "config").mkdir()
     path = directory / "config" / "config.yaml"
     path.touch(0o600)
     # The whole range that systems don't give out: the server itself passes over ports in use.
-    path.write_text(CONFIG.format(port=port, key=KEY, secret=SECRET, first=20_000, end=30_000, more=more))
+    text = CONFIG.format(
+        port=port, workers=workers, key=KEY, secret=SECRET, first=20_000, end=30_000, more=more
+    )
+    path.write_text(text)
 
 
 def environment(directory: Path) -> dict[str, str]:

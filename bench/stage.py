@@ -38,14 +38,14 @@ class Stage:
 
 @contextmanager
 def stage(
-    names: Sequence[str], *, directory: Path, cores: Cores, descriptors: int, bulk: int
+    names: Sequence[str], *, directory: Path, cores: Cores, descriptors: int, bulk: int, workers: int = 1
 ) -> Iterator[Stage]:
     """Start everything anew, and end it with the block. Raises BenchError, Missing (no services)."""
     with ExitStack() as running:
         running.enter_context(pinned(cores.load))
         room = Path(running.enter_context(tempfile.TemporaryDirectory(dir=directory)))
-        ours = running.enter_context(muxi.start(muxi.Site(room, cores.proxy, cores.load, bulk)))
-        site = Site(ours.static_port, ours.live_port, room, cores.proxy, descriptors)
+        ours = running.enter_context(muxi.start(muxi.Site(room, cores.proxy, cores.load, bulk, workers)))
+        site = Site(ours.static_port, ours.live_port, room, cores.proxy, descriptors, workers)
         ready = Stage()
         for name in names:
             if name == "muxi":

@@ -15,6 +15,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("server",),
+    ("workers",),
     ("api", "proxy"),
     ("formation",),
     ("process", "runtime"),

@@ -49,6 +49,6 @@ def start(site: Site) -> Iterator[Peer]:
     config.write_text(text)
     argv = (program, "run", "--config", str(config), "--adapter", "caddyfile")
     home = str(site.directory)
-    env = {"GOMAXPROCS": "1", "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
+    env = {"GOMAXPROCS": str(site.workers), "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
     with running("caddy", argv, port=port, directory=site.directory, cores=site.cores, env=env) as pid:
         yield through("caddy", port, pid)

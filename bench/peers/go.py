@@ -29,7 +29,7 @@ def start(site: Site) -> Iterator[Peer]:
         f"{STATIC}=http://{HOST}:{site.static_port}",
         f"{LIVE}=http://{HOST}:{site.live_port}",
     )
-    env = {"GOMAXPROCS": "1"}
+    env = {"GOMAXPROCS": str(site.workers)}
     with running("go", argv, port=port, directory=site.directory, cores=site.cores, env=env) as pid:
         yield through("go", port, pid)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CONFIG = """
 global
-    nbthread 1
+    nbthread {workers}
     maxconn {connections}
 defaults
     mode http
@@ -48,6 +48,7 @@ def start(site: Site) -> Iterator[Peer]:
     config = site.directory / "haproxy.cfg"
     text = CONFIG.format(
         port=port,
+        workers=site.workers,
         static_port=site.static_port,
         live_port=site.live_port,
         static=STATIC,

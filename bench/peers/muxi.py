@@ -28,6 +28,7 @@ class Site:
     proxy_cores: frozenset[int]
     load_cores: frozenset[int]
     bulk: int
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def start(site: Site) -> Iterator[Host]:
     if nginx is None:
         raise Missing("nginx, which serves the small document, is not installed")
     port = free_port()
-    write_config(site.directory, port)
+    write_config(site.directory, port, workers=site.workers)
     argv = (sys.executable, "-m", "muxi", "start")
     with running(
         "muxi",

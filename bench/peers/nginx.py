@@ -1,4 +1,4 @@
-"""nginx: one worker, kept upstream connections, no buffering, no log."""
+"""nginx: one worker (or as many as ours has), kept upstream connections, no buffering, no log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CONFIG = """
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile {descriptors};
 pid {directory}/nginx.pid;
 error_log stderr error;
@@ -67,6 +67,7 @@ def start(site: Site) -> Iterator[Peer]:
     text = CONFIG.format(
         directory=directory,
         port=port,
+        workers=site.workers,
         static_port=site.static_port,
         live_port=site.live_port,
         static=STATIC,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.usage import family
+from bench.usage import family, workers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,18 +49,19 @@ class Peer:
         """Name its processes."""
         if self.pid is None:
             return []
-        return [self.pid] if self.alone else family(self.pid)
+        return [self.pid, *workers(self.pid)] if self.alone else family(self.pid)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a proxy is started with: the services' ports, where it may write, where it runs."""
+    """What a proxy is started with: the services' ports, where it may write, and run."""
 
     static_port: int
     live_port: int
     directory: Path
     cores: frozenset[int]
     descriptors: int
+    workers: int = 1
 
 
 def through(name: str, port: int, pid: int, *, alone: bool = False) -> Peer:

@@ -56,6 +56,7 @@ COMMANDS = {
     "init": Lazy("muxi.cli.init", "Make the configuration and its credentials."),
     "start": Lazy("muxi.cli.start", "Run the server (also when no command is given)."),
     "serve": Lazy("muxi.cli.start", "The same as start.", hidden=True),
+    "worker": Lazy("muxi.cli.worker", "Proxy for a server on this machine.", hidden=True),
     "status": Lazy("muxi.cli.status", "Show how the running server does."),
     "upgrade": Lazy("muxi.cli.ask", "Let the installed version take the running one's place.", "upgrade"),
     "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),

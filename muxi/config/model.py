@@ -152,6 +152,12 @@ class ServerConfig:
         choice("stop", "keep"),
         "What becomes of formations when the server ends: ended, or left running for its next start.",
     )
+    workers: int = key(
+        1,
+        integer(1, 64),
+        "How many processes proxy: the one that manages, and others beside it; for more than one core.",
+        fixed=True,
+    )
     tls: TlsConfig = group(TlsConfig, "HTTPS; both files are read again when they change.")
 
 

@@ -29,6 +29,8 @@ async def drain(target: Target, routes: RouteTable, budget: float, operation: Op
     Cancelled and called again it goes on with the budget that was left.
     """
     deadline = target.drain(budget)
+    # Until then other processes may still send new requests to it.
+    await routes.settled()
     if not target.in_flight:
         routes.end(target)
         return

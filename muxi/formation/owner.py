@@ -254,7 +254,9 @@ class Owner:
         self.farewell = trio.CancelScope(shield=True)
         try:
             with order.scope:
-                operation.succeed(await order.work(self, operation))
+                result = await order.work(self, operation)
+                await self._settle()
+                operation.succeed(result)
                 log.info("operation done", operation=operation.kind)
         except MuxiError as error:
             log.info("operation failed", operation=operation.kind, stage=operation.stage, code=error.code)
@@ -268,6 +270,11 @@ class Owner:
                 operation.fail(shutting_down() if self.interrupted else _cancelled(operation))
             self.coming_back = False
             self.publish()
+
+    async def _settle(self) -> None:
+        """Return once all processes that proxy go by what has been done; nothing of that is undone now."""
+        with trio.CancelScope(shield=True):
+            await self.facilities.routes.settled()
 
     def _returning(self) -> bool:
         """Whether it will serve again soon without anybody's doing, so that requests may wait for that."""

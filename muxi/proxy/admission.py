@@ -101,7 +101,7 @@ def refusal(context: Context, route: Route, head: RequestHead) -> Answer | None:
         traffic.refused += 1
         return too_large(policy.max_body)
     most = context.limits.max_concurrent
-    if most and context.tally.in_flight > most:
+    if most and context.tally.in_flight > max(1, most // context.processes):
         context.tally.refused_requests += 1
         return BUSY
     if policy.max_concurrent and traffic.in_flight > policy.max_concurrent:

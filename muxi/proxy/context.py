@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from muxi.proxy.comments import EventBody
     from muxi.proxy.connection import Connection
     from muxi.proxy.deadlines import Clock
-    from muxi.proxy.handover import Handover
     from muxi.proxy.limits import Limits
+    from muxi.proxy.others import Others
     from muxi.proxy.poller import Poller
     from muxi.proxy.upstream import Upstreams
     from muxi.registry.routes import RouteTable
@@ -48,7 +48,7 @@ class Context:
 
     routes: RouteTable
     upstreams: Upstreams
-    handover: Handover
+    handover: Others
     clock: Clock
     poller: Poller
     limits: Limits
@@ -60,6 +60,8 @@ class Context:
     latest: Callable[[bytes, bytes], bytes | None] | None = None
     #: Whether connections of trusted peers begin with a header of the PROXY protocol.
     proxy_protocol: bool = False
+    #: How many processes proxy: each has an equal share of what limits all.
+    processes: int = 1
     #: How many clients are connected. In `connections` each of their HTTP/2 streams has one of its own.
     clients: int = 0
     connections: set[Connection] = field(default_factory=set)

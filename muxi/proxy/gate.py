@@ -32,7 +32,8 @@ async def hold(client: Connection, route: Route, refused: Target | None = None) 
     policy, context = route.policy, client.context
     if not _expecting(route, refused):
         return route.target
-    if context.closing or not policy.hold_timeout or len(route.waiting) >= policy.hold_requests:
+    most = -(-policy.hold_requests // context.processes)
+    if context.closing or not policy.hold_timeout or len(route.waiting) >= most:
         return None
     route.traffic.holding += 1
     route.traffic.held += 1

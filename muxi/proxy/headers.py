@@ -56,6 +56,30 @@ def management_head(head: RequestHead) -> bytes:
     return b"\r\n".join((*lines, b"", b""))
 
 
+def whole_head(head: RequestHead) -> bytes:
+    """Write a head that is read as the same one again: by another process of ours."""
+    lines = [b"%b %b HTTP/1.%d" % (head.method, head.target, head.http11)]
+    if head.host or head.http11:
+        lines.append(b"Host: " + head.host)
+    lines += head.fields
+    lines += head.trace_state or ()
+    options = [] if head.upgrade is None else [b"upgrade"]
+    if head.keep_alive != head.http11:
+        options.append(b"keep-alive" if head.keep_alive else b"close")
+    noted = (
+        (b"Connection", b", ".join(options) or None),
+        (b"Upgrade", head.upgrade),
+        (b"Forwarded", head.forwarded),
+        (b"X-Forwarded-For", head.forwarded_for),
+        (b"X-Forwarded-Port", head.forwarded_port),
+        (b"X-Forwarded-Host", head.forwarded_host),
+        (b"X-Forwarded-Proto", head.forwarded_proto),
+        (b"X-Request-ID", head.request_id),
+    )
+    lines += [name + b": " + value for name, value in noted if value is not None]
+    return b"\r\n".join((*lines, b"", b""))
+
+
 def response_head(response: ResponseHead, *, http11: bool, keep_alive: bool, chunked: bool) -> bytes:
     """Write the head for the client."""
     lines = [b"HTTP/1.1 " + response.status_line, *response.fields]

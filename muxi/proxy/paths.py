@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 def find_place(routes: RouteTable, target: bytes) -> Place | None:
-    """Look a request target up; None if it is not the proxy's."""
+    """Look a request target up; None if it is not the proxy's, or not this process's."""
     if target.startswith(b"/api/"):
         key, rest = _split(target, 5)
         table, draft = routes.live, False
@@ -40,7 +40,10 @@ def find_place(routes: RouteTable, target: bytes) -> Place | None:
         return None
     if not key:
         return None
-    return Place(key, table.get(key), rest if rest.startswith(b"/") else b"/" + rest, draft)
+    route = table.get(key)
+    if route is not None and not route.here:
+        return None
+    return Place(key, route, rest if rest.startswith(b"/") else b"/" + rest, draft)
 
 
 def _split(target: bytes, start: int) -> tuple[bytes, bytes]:

@@ -8,8 +8,9 @@ awaits only, so there is nothing to lock and a switch is one assignment.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import trio
 
@@ -59,6 +60,7 @@ DEFAULT_POLICY: Final = RoutePolicy()
 class Target:
     """One release's running process, as the proxy sees it: an address and what is in flight to it.
 
+    Where other processes proxy too, what is in flight there is part of the sums (see `RouteTable.copies`).
     Two releases overlap during an update; each has a target of its own, and the proxy keeps its
     upstream connections per target, so none is ever reused for the other release.
     """
@@ -71,6 +73,8 @@ class Target:
     tunnels: int = 0
     #: When it is to be empty, on trio's clock; None while it serves. See `drain`.
     drain_deadline: float | None = None
+    #: By which copies of the table know it; 0 until it has been published.
+    number: int = 0
     _emptied: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -121,6 +125,8 @@ class Route:
     bucket: TokenBucket | None = None
     returning: bool = False
     withdrawn: bool = False
+    #: Whether its requests are served by this process; else the main process does.
+    here: bool = True
     waiting: dict[object, trio.Event] = field(default_factory=dict)
 
     def govern(self, policy: RoutePolicy) -> None:
@@ -135,6 +141,20 @@ class Route:
             turn.set()
 
 
+class Copy(Protocol):
+    """A copy of the table in another process. It is told of each change, in order and at once."""
+
+    def publish(self, route: Route, *, draft: bool) -> None: ...
+
+    def withdraw(self, formation_id: str, *, draft: bool) -> None: ...
+
+    def end(self, target: Target) -> None: ...
+
+    async def settled(self) -> None:
+        """Return once it has taken all that it was told of, or is no more."""
+        ...
+
+
 @dataclass(slots=True)
 class RouteTable:
     """Live formations under `/api/{id}` and `/mcp/{id}`, drafts under `/draft/{id}`.
@@ -146,6 +166,9 @@ class RouteTable:
     draft: dict[bytes, Route] = field(default_factory=dict)
     #: What ends the requests to a target; whoever serves them adds itself.
     enders: list[Callable[[Target], None]] = field(default_factory=list)
+    #: Other processes that proxy, each by its own copy.
+    copies: list[Copy] = field(default_factory=list)
+    _targets: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def publish(
         self,
@@ -166,9 +189,13 @@ class RouteTable:
             route = self.live[formation_id.encode()] = Route(formation_id, state)
         if policy is not None and policy != route.policy:
             route.govern(policy)
+        if target is not None and not target.number:
+            target.number = next(self._targets)
         route.state, route.target, route.returning = state, target, returning
         if route.waiting:
             route.wake()
+        for copy in self.copies:
+            copy.publish(route, draft=False)
 
     def withdraw(self, formation_id: str) -> None:
         """Forget a live formation; requests for it are answered 404 from now on."""
@@ -176,8 +203,17 @@ class RouteTable:
         if route is not None:
             route.target, route.returning, route.withdrawn = None, False, True
             route.wake()
+            for copy in self.copies:
+                copy.withdraw(formation_id, draft=False)
 
     def end(self, target: Target) -> None:
         """End what is still under way to a target: tunnels in good order, the rest is cut."""
         for ender in self.enders:
             ender(target)
+        for copy in self.copies:
+            copy.end(target)
+
+    async def settled(self) -> None:
+        """Return once every process goes by what has been changed so far; without copies at once."""
+        for copy in tuple(self.copies):
+            await copy.settled()

@@ -4,6 +4,7 @@
       audit log, registry writer, log keeper, meter of what formations use
       fleet ─ one owner a formation ─ its instance
       listener ─ one task a connection
+      workers, where there are to be any ─ one task a process
 
 The port answers as soon as it is known which formations there are, not when they are back: one
 that is slow keeps nobody out. At the end it is closed first, so that nothing new comes to what
@@ -33,13 +34,14 @@ from muxi.formation.takeover import take_over
 from muxi.process.log_keeper import LogKeeper
 from muxi.process.log_rotation import LogLimits
 from muxi.process.meter import Meter
-from muxi.proxy.limits import Limits
+from muxi.proxy.handover import Handover
 from muxi.proxy.listener import Listener
 from muxi.proxy.trust import Trust
 from muxi.registry import store
 from muxi.registry.ports import PortPool
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
+from muxi.server.workers import limits, make_crew, processes
 
 if TYPE_CHECKING:
     import socket
@@ -80,13 +82,15 @@ class Server:
         self._api = self._api_parts(history, facilities)
         self.listener = Listener(
             self.routes,
-            create_app(self._api),
+            Handover(create_app(self._api)),
             version=__version__,
-            limits=_limits(config),
+            limits=limits(config),
             trusts=Trust(config.server.trusted_proxies),
             proxy_protocol=config.server.proxy_protocol == "required",
             certificates=certificates,
+            processes=processes(config),
         )
+        self._crew = make_crew(config, self.listener, self.routes)
 
     @classmethod
     async def load(
@@ -123,6 +127,8 @@ class Server:
             # It only begins to; but from then on each formation has a route, where requests wait.
             await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
+            if self._crew is not None:
+                nursery.start_soon(self._crew.run)
             log.info("listening", url=self.url, version=__version__, pid=os.getpid())
             task_status.started()
 
@@ -155,7 +161,7 @@ class Server:
         self._log_keeper.limits = _log_limits(config)
         self._api.authenticator, self._api.settings = self._authentication(config)
         self.listener.configure(
-            _limits(config),
+            limits(config),
             Trust(config.server.trusted_proxies),
             proxy_protocol=config.server.proxy_protocol == "required",
         )
@@ -222,19 +228,6 @@ def _log_limits(config: Config) -> LogLimits | None:
     if not settings.log_rotation_enabled:
         return None
     return LogLimits(settings.log_max_size, settings.log_max_files, settings.log_max_total)
-
-
-def _limits(config: Config) -> Limits:
-    return Limits(
-        head_timeout=config.server.read_timeout,
-        body_idle_timeout=config.server.read_timeout,
-        write_stall_timeout=config.server.write_timeout,
-        idle_timeout=config.server.idle_timeout,
-        max_head=config.proxy.max_head_size,
-        max_connections=config.proxy.max_connections,
-        max_connections_per_address=config.proxy.max_connections_per_address,
-        max_concurrent=config.proxy.max_concurrent,
-    )
 
 
 def _scheme(config: Config) -> str:

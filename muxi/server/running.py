@@ -16,10 +16,10 @@ from muxi.observe.logging import configure_logging
 from muxi.process.cgroup_trial import detect, installation
 from muxi.process.confinement import Confiner
 from muxi.process.subreaper import become_subreaper
+from muxi.proxy.collector import spare_collector
 from muxi.proxy.sockets import raise_descriptor_limit
 from muxi.registry.lock import exclusive
 from muxi.server.check import load_certificates
-from muxi.server.collector import spare_collector
 from muxi.server.directories import prepare_directories
 from muxi.server.history import History
 from muxi.server.inheritance import Handover, inherit

@@ -68,7 +68,7 @@ async def settle(server: Server, budget: float) -> bool:
             await trio.sleep(AGE_SECONDS)
             listener.retire()
             now = listener.busy()
-            if not now & before and not any(route.waiting for route in server.routes.live.values()):
+            if not now & before and not any(route.traffic.holding for route in server.routes.live.values()):
                 return True
             before = now
     return False

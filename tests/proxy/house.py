@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import h11
 import trio
 
+from muxi.proxy.handover import Handover
 from muxi.proxy.listener import Listener
 from muxi.proxy.sockets import open_listeners
 from muxi.registry.routes import RouteTable, Target
@@ -203,13 +204,14 @@ async def open_house(
     latest: Callable[[bytes, bytes], bytes | None] | None = None,
     proxy_protocol: bool = False,
     certificates: Certificates | None = None,
+    processes: int = 1,
 ) -> AsyncIterator[House]:
     """A house that is open within the block."""
     routes = RouteTable()
     sockets = open_listeners("127.0.0.1", 0)
     listener = Listener(
         routes,
-        app,
+        Handover(app),
         version="9.9.9",
         limits=limits,
         on_request=on_request,
@@ -217,6 +219,7 @@ async def open_house(
         latest=latest,
         proxy_protocol=proxy_protocol,
         certificates=certificates,
+        processes=processes,
     )
     try:
         async with trio.open_nursery() as nursery:

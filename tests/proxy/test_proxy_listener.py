@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from muxi.errors import OperatorError
+from muxi.proxy.handover import Handover
 from muxi.proxy.limits import Limits
 from muxi.proxy.listener import Listener
 from muxi.proxy.occupant import find_occupant
@@ -43,7 +44,7 @@ async def test_addresses(host: str, reach: str) -> None:
         raise
     ports = {sock.getsockname()[1] for sock in sockets}
     assert len(ports) == 1
-    listener = Listener(RouteTable(), answer_ok, version="1")
+    listener = Listener(RouteTable(), Handover(answer_ok), version="1")
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve, sockets)
         async with await trio.open_tcp_stream(reach, ports.pop()) as stream:
@@ -55,7 +56,7 @@ async def test_addresses(host: str, reach: str) -> None:
 
 async def test_peers_over_ipv6_and_mapped_are_named_plainly() -> None:
     seen: list[Served] = []
-    listener = Listener(RouteTable(), answer_ok, version="1", on_request=seen.append)
+    listener = Listener(RouteTable(), Handover(answer_ok), version="1", on_request=seen.append)
     try:
         sockets = open_listeners("::", 0)
     except OperatorError:
@@ -143,7 +144,7 @@ class ShortOfDescriptors:
 async def test_running_out_of_descriptors_only_pauses() -> None:
     (sock,) = open_listeners("127.0.0.1", 0)
     short: Any = ShortOfDescriptors(sock, 3)
-    listener = Listener(RouteTable(), answer_ok, version="1", limits=Limits(accept_pause=0.001))
+    listener = Listener(RouteTable(), Handover(answer_ok), version="1", limits=Limits(accept_pause=0.001))
     with sock:
         async with trio.open_nursery() as nursery:
             await nursery.start(listener.serve, [short])

@@ -1,11 +1,12 @@
-"""Python's garbage collector, set so that it does not stop event streams."""
+"""Python's garbage collector, kept from stopping streams for longer than it must."""
 
 from __future__ import annotations
 
 import gc
+from typing import Final
 
-COLLECT_AFTER = 10_000
-"""New objects after which the youngest are searched for garbage; Python's own 700 are a burst of requests."""
+#: New objects after which the youngest are searched for garbage; Python's own 700 are a burst of requests.
+COLLECT_AFTER: Final = 10_000
 
 
 def spare_collector() -> None:
