@@ -27,6 +27,7 @@ from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.keyring import Keyring
 from muxi.errors import StorageError
 from muxi.files import PRIVATE_DIRECTORY
+from muxi.formation.dev import DevRuns
 from muxi.formation.disk import storage_error
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
@@ -40,13 +41,15 @@ from muxi.proxy.trust import Trust
 from muxi.registry import store
 from muxi.registry.lock import exclusive
 from muxi.registry.ports import PortPool
+from muxi.registry.receipts import NAME, load_receipts
 from muxi.registry.routes import RouteTable
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from muxi.config.model import Config
+    from muxi.registry.receipts import Receipts
 
 log = structlog.get_logger()
 
@@ -101,13 +104,28 @@ async def serve(
     """
     registry = await trio.to_thread.run_sync(store.load, config.paths.data_dir / "registry.json")
     await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
+    receipts = await trio.to_thread.run_sync(load_receipts, config.paths.data_dir / NAME)
     routes = RouteTable()
     audit = AuditLog(config.logging.audit_log)
-    fleet = Fleet(_facilities(config, sockets, registry, routes))
+    keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
+    facilities = _facilities(config, sockets, registry, routes)
+    fleet, dev = Fleet(facilities), DevRuns(facilities)
     listener = Listener(
         routes,
-        # The app needs the listener's status, the listener needs the app.
-        create_app(_api_parts(config, sockets, fleet, audit, lambda: listener.status())),  # noqa: PLW0108
+        create_app(
+            ApiParts(
+                fleet=fleet,
+                dev=dev,
+                authenticator=keyring if config.auth.enabled else None,
+                settings=_api_settings(config, _port(sockets), keyring),
+                audit=audit,
+                receipts=receipts,
+                version=__version__,
+                started_at=time.time(),
+                # The app needs the listener's status, the listener needs the app.
+                proxy_status=lambda: listener.status(),  # noqa: PLW0108
+            )
+        ),
         version=__version__,
         limits=_limits(config),
         trusts=Trust(config.server.trusted_proxies),
@@ -117,14 +135,16 @@ async def serve(
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
         nursery.start_soon(registry.run)
+        nursery.start_soon(receipts.run)
         await nursery.start(fleet.run)
+        await nursery.start(dev.hold)
         await nursery.start(listener.serve, sockets)
         log.info("listening", url=_url(config, sockets), version=__version__, pid=os.getpid())
         await fleet.restore()
         task_status.started(fleet)
         await stop.wait()
         with trio.move_on_after(SHUTDOWN_SECONDS):
-            await _shut_down(listener, fleet, registry)
+            await _shut_down(listener, fleet, dev, registry, receipts)
         nursery.cancel_scope.cancel()
 
 
@@ -178,15 +198,20 @@ async def _serve_and_end(
     nursery.cancel_scope.cancel()
 
 
-async def _shut_down(listener: Listener, fleet: Fleet, registry: store.Registry) -> None:
+async def _shut_down(
+    listener: Listener, fleet: Fleet, dev: DevRuns, registry: store.Registry, receipts: Receipts
+) -> None:
     fleet.interrupt()
     cut = await listener.drain(DRAIN_SECONDS)
     if cut:
         log.warning("connections cut", count=cut)
-    await fleet.shut_down()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dev.shut_down)
+        await fleet.shut_down()
     try:
         with trio.fail_after(FLUSH_SECONDS):
             await registry.flush()
+            await receipts.flush()
     except (StorageError, trio.TooSlowError) as error:
         log.error("registry not saved", error=str(error))
     log.info("stopped")
@@ -207,29 +232,16 @@ def _facilities(
     )
 
 
-def _api_parts(
-    config: Config,
-    sockets: Sequence[socket.socket],
-    fleet: Fleet,
-    audit: AuditLog,
-    proxy_status: Callable[[], Mapping[str, object]],
-) -> ApiParts:
-    keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
-    return ApiParts(
-        fleet=fleet,
-        authenticator=keyring if config.auth.enabled else None,
-        settings=ApiSettings(
-            server_id=config.server_id,
-            port=_port(sockets),
-            runtime_type=config.formations.runtime_type,
-            upload_directory=config.formations.formations_dir / ".tmp",
-            max_upload_size=config.formations.bundle.max_upload_size,
-            known_keys=frozenset(keyring.key_ids),
-        ),
-        audit=audit,
-        version=__version__,
-        started_at=time.time(),
-        proxy_status=proxy_status,
+def _api_settings(config: Config, port: int, keyring: Keyring) -> ApiSettings:
+    return ApiSettings(
+        server_id=config.server_id,
+        port=port,
+        runtime_type=config.formations.runtime_type,
+        upload_directory=config.formations.formations_dir / ".tmp",
+        max_upload_size=config.formations.bundle.max_upload_size,
+        allow_dev=config.formations.allow_dev,
+        allow_dev_remote=config.formations.allow_dev_remote,
+        known_keys=frozenset(keyring.key_ids),
     )
 
 

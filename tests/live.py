@@ -165,7 +165,7 @@ class LiveServer:
 
     def files(self) -> set[str]:
         """Name everything below the data directory but what the server itself keeps there."""
-        own = {"registry.json", "server.lock", "logs/audit.log"}
+        own = {"registry.json", "receipts.json", "server.lock", "logs/audit.log"}
         found = {str(path.relative_to(self.data)) for path in self.data.rglob("*")}
         return {name for name in found if name not in own}
 

@@ -60,15 +60,13 @@ class DeployRoutes:
         if _has_bundle():
             named = request.headers.get("X-Formation-ID", formation_id)
             if named != formation_id:
-                raise _two_ids("X-Formation-ID", RequestError)
+                raise two_ids("X-Formation-ID", RequestError)
             return await self._from_body(formation_id)
         return await self._from_json(formation_id)
 
     async def _from_body(self, formation_id: str) -> Response:
         self._admit(formation_id, "X-Formation-ID")
-        limit = self._settings.max_upload_size
-        if (request.content_length or 0) > limit:
-            raise _too_large(limit)
+        check_length(self._settings.max_upload_size)
         body = Pieces(aiter(request.body), self._settings.body_chunk_timeout)
         return await self._deploy(body, formation_id, request.headers.get("X-Formation-Version") or None)
 
@@ -84,7 +82,7 @@ class DeployRoutes:
         if named is None:
             raise Unprocessable("The body names no formation.", cure="Give its `id`.", code="InvalidPayload")
         if formation_id not in {None, named}:
-            raise _two_ids("`id`", Unprocessable)
+            raise two_ids("`id`", Unprocessable)
         self._admit(named, "id")
         async with wanted.open() as pieces:
             return await self._deploy(pieces, named, wanted.version)
@@ -137,7 +135,7 @@ def _header_id() -> str:
     return formation_id
 
 
-def _two_ids(name: str, kind: type[RequestError]) -> RequestError:
+def two_ids(name: str, kind: type[RequestError]) -> RequestError:
     return kind(
         f"{name} differs from the id in the path.",
         code="IDMismatch",
@@ -153,8 +151,11 @@ def _wrong_type(wanted: str) -> RequestError:
     )
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
+def check_length(limit: int) -> None:
+    """Refuse a body that says it is too large before any of it is read. Raises TooLarge."""
+    if (request.content_length or 0) <= limit:
+        return
+    raise TooLarge(
         f"The bundle is larger than {limit:,} bytes, the limit of this server.",
         cure="Leave out what the formation does not need, or raise formations.bundle.max_upload_size.",
         details={"limit": limit},

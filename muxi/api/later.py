@@ -13,18 +13,9 @@ if TYPE_CHECKING:
 
     from muxi.api.routing import Handler
 
-_REDEPLOY = "Deploy the new version under another id, or delete the formation and deploy it again."
-_RUN_IT = "Deploy the formation, or run its own command by hand."
 
 _MISSING: tuple[tuple[str, str, str, str], ...] = (
-    ("PUT", ONE, "Updating a formation", _REDEPLOY),
-    ("POST", f"{ONE}/update", "Updating a formation", _REDEPLOY),
-    ("POST", f"{ONE}/update/stream", "Updating a formation", _REDEPLOY),
-    ("POST", f"{ONE}/rollback", "Rolling back", "Deploy the older bundle again."),
-    ("POST", f"{ONE}/rollback/stream", "Rolling back", "Deploy the older bundle again."),
-    ("POST", f"{ONE}/cancel-update", "Cancelling an update", "There are no updates to cancel yet."),
     ("GET", f"{ONE}/download", "Downloading a formation", "Keep the bundle that you deployed."),
-    ("GET", f"{ONE}/operation", "Watching an operation again", "Look at the formation's status."),
     ("POST", f"{ONE}/draft/files", "Editing drafts", "Edit the files where you keep them, then deploy."),
     (
         "POST",
@@ -32,8 +23,6 @@ _MISSING: tuple[tuple[str, str, str, str], ...] = (
         "Validating without deploying",
         "Deploy: a bad bundle leaves nothing.",
     ),
-    ("POST", "/rpc/dev/run", "Running a draft", _RUN_IT),
-    ("POST", "/rpc/dev/stop", "Stopping a draft", "There are no drafts to stop yet."),
 )
 
 

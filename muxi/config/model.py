@@ -207,6 +207,12 @@ class FormationsConfig:
         parts={"port_range_start": integer(1024, 65535), "port_range_end": integer(1025, 65536)},
     )
     bind_host: str = key("127.0.0.1", host(), "The address formations listen on.")
+    allow_dev: bool = key(
+        True, boolean(), "Whether `/rpc/dev/run` may run a directory of this machine as it is."
+    )
+    allow_dev_remote: bool = key(
+        False, boolean(), "Whether clients on other machines may do that, too; else only local ones."
+    )
     max_formations: int = key(100, integer(1, 100_000), "How many formations may be deployed.", zero=100)
     keep_backups: int = key(1, integer(1, 1000), "How many old versions are kept.", zero=1, pending=True)
     auto_restart: bool = key(

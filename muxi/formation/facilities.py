@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from muxi.formation.history import History
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
 from muxi.process.restart import RestartPolicy
@@ -39,6 +40,7 @@ class Facilities:
     server_url: str
     search_path: str
     restoring: trio.CapacityLimiter
+    history: History = field(default_factory=History)
 
     @property
     def formations_dir(self) -> Path:
@@ -48,6 +50,11 @@ class Facilities:
     def workspace(self) -> Path:
         """Where uploads and extractions go; on the file system of the releases."""
         return workspace(self.formations_dir)
+
+    @property
+    def dev_dir(self) -> Path:
+        """Where development runs have their homes."""
+        return self.config.paths.data_dir / "dev"
 
     def releases(self, formation_id: str) -> Releases:
         return Releases(self.formations_dir, formation_id)

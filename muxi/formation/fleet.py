@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from muxi.errors import Conflict, MuxiError, NotFound, OperatorError
+from muxi.errors import Conflict, MuxiError, NotFound, NotSupportedYet, OperatorError
 from muxi.formation import orders
 from muxi.formation.deploy import deploy
 from muxi.formation.owner import ALIVE, SERVING, Owner, shutting_down
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from muxi.formation.owner import Work
     from muxi.formation.upload import Upload
     from muxi.formation.view import FormationView, LogFiles
+    from muxi.formation.wishes import RollbackWish, UpdateWish
 
 log = structlog.get_logger()
 
@@ -129,6 +130,29 @@ class Fleet:
         return self._submit(
             self._known(formation_id), "delete", orders.delete, ending=INTERRUPTIBLE | {"deploy"}
         )
+
+    def update(self, upload: Upload, formation_id: str, wish: UpdateWish) -> Operation:
+        raise NotSupportedYet("Updating a formation is not supported by this version of the server.")
+
+    def rollback(self, formation_id: str, wish: RollbackWish) -> Operation:
+        raise NotSupportedYet("Rolling back is not supported by this version of the server.")
+
+    def cancel(self, formation_id: str) -> Operation:
+        """Cancel and undo a deploy, update or rollback under way; returns it, ended soon after."""
+        return self._known(formation_id).cancel()
+
+    def operation(self, formation_id: str, operation_id: str | None = None) -> Operation:
+        """Return the latest operation of a formation, or a certain one; also of one that is gone."""
+        found = self._facilities.history.find(formation_id, operation_id)
+        if found is None and operation_id is None:
+            raise _not_found(formation_id)
+        if found is None:
+            raise NotFound(
+                "Operation not found",
+                code="OperationNotFound",
+                cure="Only the latest operations of each formation are kept, until the server ends.",
+            )
+        return found
 
     def log_files(self, formation_id: str) -> LogFiles:
         return self._facilities.log_files(self._known(formation_id).id)

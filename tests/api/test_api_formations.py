@@ -147,18 +147,9 @@ async def test_stop_and_delete_answer_plainly_to_clients_that_take_events(api: A
 
 
 LATER = [
-    ("PUT", "/rpc/formations/my-bot"),
-    ("POST", "/rpc/formations/my-bot/update"),
-    ("POST", "/rpc/formations/my-bot/update/stream"),
-    ("POST", "/rpc/formations/my-bot/rollback"),
-    ("POST", "/rpc/formations/my-bot/rollback/stream"),
-    ("POST", "/rpc/formations/my-bot/cancel-update"),
     ("GET", "/rpc/formations/my-bot/download"),
-    ("GET", "/rpc/formations/my-bot/operation"),
     ("POST", "/rpc/formations/my-bot/draft/files"),
     ("POST", "/rpc/formations/validate"),
-    ("POST", "/rpc/dev/run"),
-    ("POST", "/rpc/dev/stop"),
 ]
 
 
