@@ -32,6 +32,7 @@ from muxi.formation.disk import storage_error
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
+from muxi.formation.takeover import take_over
 from muxi.observe.logging import configure_logging
 from muxi.proxy.certificates import Certificates
 from muxi.proxy.limits import Limits
@@ -102,7 +103,9 @@ async def serve(
     Started once the port answers and formations are being restored. Cancelling it kills all
     formations' processes at once; nothing of them is left behind.
     """
-    registry = await trio.to_thread.run_sync(store.load, config.paths.data_dir / "registry.json")
+    registry_file = config.paths.data_dir / "registry.json"
+    await trio.to_thread.run_sync(take_over, config.formations.formations_dir, registry_file)
+    registry = await trio.to_thread.run_sync(store.load, registry_file)
     await trio.to_thread.run_sync(sweep, config.formations.formations_dir / ".tmp")
     receipts = await trio.to_thread.run_sync(load_receipts, config.paths.data_dir / NAME)
     routes = RouteTable()
@@ -118,6 +121,7 @@ async def serve(
                 dev=dev,
                 authenticator=keyring if config.auth.enabled else None,
                 settings=_api_settings(config, _port(sockets), keyring),
+                facilities=facilities,
                 audit=audit,
                 receipts=receipts,
                 version=__version__,

@@ -13,16 +13,19 @@ from muxi.api.authentication import Guard
 from muxi.api.connection import ApiConnection, ApiRequest
 from muxi.api.deploy import DeployRoutes
 from muxi.api.dev import DevRoutes
+from muxi.api.download import DownloadRoutes
+from muxi.api.drafts import DraftRoutes
 from muxi.api.failures import answer_defect, answer_http_error, answer_muxi_error
 from muxi.api.formations import FormationRoutes
-from muxi.api.later import LaterRoutes
 from muxi.api.logs import LogRoutes
 from muxi.api.operations import OperationRoutes
 from muxi.api.public import PublicRoutes
+from muxi.api.releases import ReleaseRoutes
 from muxi.api.repeats import Repeats
 from muxi.api.routing import route_of
 from muxi.api.server import ServerRoutes
 from muxi.api.update import UpdateRoutes
+from muxi.api.validate import ValidateRoutes
 from muxi.errors import MuxiError
 
 if TYPE_CHECKING:
@@ -100,7 +103,10 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
         *OperationRoutes(parts).endpoints(),
         *DevRoutes(parts).endpoints(),
         *LogRoutes(parts).endpoints(),
-        *LaterRoutes().endpoints(),
+        *DraftRoutes(parts).endpoints(),
+        *DownloadRoutes(parts).endpoints(),
+        *ReleaseRoutes(parts).endpoints(),
+        *ValidateRoutes(parts).endpoints(),
     )
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from muxi.api.audit import AuditLog
+    from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Operation
     from muxi.formation.upload import Upload
     from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage
@@ -46,6 +47,10 @@ class Fleet(Protocol):
 
     def operation(self, formation_id: str, operation_id: str | None = None) -> Operation:
         """Return the latest operation of a formation, also of one that is gone; or a certain one."""
+        ...
+
+    def deploy_draft(self, formation_id: str) -> Operation:
+        """Begin a first deploy of the formation's draft."""
         ...
 
     def start(self, formation_id: str) -> Operation: ...
@@ -129,6 +134,8 @@ class ApiParts:
     dev: DevRuns
     authenticator: Authenticator | None
     settings: ApiSettings
+    facilities: Facilities
+    """What a formation's files are reached by: its releases, its draft."""
     audit: AuditLog
     receipts: Receipts
     version: str

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 
 from quart import Response, request
 
-from muxi.api.body import Pieces, read_object
-from muxi.api.deploy import check_length, two_ids
-from muxi.api.exchange import current
+from muxi.api.body import read_object
+from muxi.api.deploy import two_ids
 from muxi.api.formations import ONE
 from muxi.api.routing import Endpoint
 from muxi.api.sources import BundleRequest
+from muxi.api.uploads import Intake
 from muxi.api.watching import answer
 from muxi.errors import RequestError, Unprocessable
 from muxi.formation.owner import busy
-from muxi.formation.upload import receive
 from muxi.formation.wishes import RollbackWish, UpdateWish, read_force, read_release, read_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from muxi.api.parts import ApiParts
+    from muxi.api.uploads import Wanted
     from muxi.formation.wishes import Strategy
 
 
@@ -34,7 +34,8 @@ class UpdateRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._fleet = parts.fleet
-        self._parts = parts
+        self._settings = parts.settings
+        self._intake = Intake(parts.settings, parts.facilities)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         return (
@@ -50,13 +51,19 @@ class UpdateRoutes:
         self._admit(formation_id)
         if request.headers.get("X-Formation-ID", formation_id) != formation_id:
             raise two_ids("X-Formation-ID", RequestError)
-        if _is_json():
-            return await self._from_json(formation_id)
-        settings = self._parts.settings
-        check_length(settings.max_upload_size)
-        body = Pieces(aiter(request.body), settings.body_chunk_timeout)
-        version = request.headers.get("X-Formation-Version") or None
-        return await self._update(body, formation_id, _update_wish({}, version))
+        _update_wish({}, None)  # told before the bundle is taken in, if it is odd
+        wishes: dict[str, object] = {}
+        wanted: Wanted = self._intake.from_body() if not _is_json() else await self._from_json(wishes)
+        if wanted.formation_id not in {None, formation_id}:
+            raise two_ids("`id`", Unprocessable)
+        async with wanted.open() as pieces:
+            upload = await self._intake.receive(pieces)
+        try:
+            operation = self._fleet.update(upload, formation_id, _update_wish(wishes, wanted.version))
+        except BaseException:
+            await upload.discard()
+            raise
+        return await answer(operation, self._settings.keepalive_interval)
 
     async def rollback(self, formation_id: str) -> Response:
         """Go back to the previous release, or to the one that the query or a JSON body names."""
@@ -67,7 +74,7 @@ class UpdateRoutes:
             raise _unknown("release, version, strategy")
         wish = RollbackWish(read_release(content), _strategy(content))
         operation = self._fleet.rollback(formation_id, wish)
-        return await answer(operation, self._parts.settings.keepalive_interval)
+        return await answer(operation, self._settings.keepalive_interval)
 
     def _admit(self, formation_id: str) -> None:
         """Raise unless there is such a formation and nothing is under way with it."""
@@ -78,32 +85,15 @@ class UpdateRoutes:
     async def _content(self) -> dict[str, object]:
         if not _is_json():
             return {}
-        settings = self._parts.settings
+        settings = self._settings
         body = aiter(request.body)
         content = await read_object(body, settings.max_json_size, settings.body_chunk_timeout, empty=True)
         return {name: value for name, value in content.items() if value is not None}
 
-    async def _from_json(self, formation_id: str) -> Response:
+    async def _from_json(self, wishes: dict[str, object]) -> BundleRequest:
         content = await self._content()
-        wishes: dict[str, object] = {
-            name: content.pop(name) for name in ("strategy", "force") if name in content
-        }
-        wanted = BundleRequest.parse(content)
-        if wanted.formation_id not in {None, formation_id}:
-            raise two_ids("`id`", Unprocessable)
-        async with wanted.open() as pieces:
-            return await self._update(pieces, formation_id, _update_wish(wishes, wanted.version))
-
-    async def _update(self, pieces: AsyncIterator[bytes], formation_id: str, wish: UpdateWish) -> Response:
-        current().formation = formation_id
-        settings = self._parts.settings
-        upload = await receive(pieces, settings.upload_directory, settings.max_upload_size)
-        try:
-            operation = self._fleet.update(upload, formation_id, wish)
-        except BaseException:
-            await upload.discard()
-            raise
-        return await answer(operation, settings.keepalive_interval)
+        wishes |= {name: content.pop(name) for name in ("strategy", "force") if name in content}
+        return BundleRequest.parse(content)
 
 
 def _update_wish(content: Mapping[str, object], version: str | None) -> UpdateWish:

@@ -29,6 +29,21 @@ FORMATION = {
     "restart": Lazy("muxi.cli.lifecycle", "Stop a formation and start it again.", "restart"),
     "delete": Lazy("muxi.cli.lifecycle", "Stop a formation and remove it with its data.", "delete"),
     "logs": Lazy("muxi.cli.logs", "Show what a formation has printed; -f follows it."),
+    "releases": Lazy("muxi.cli.releases", "List the releases of a formation that are kept."),
+    "download": Lazy("muxi.cli.download", "Save a formation's files as a zip."),
+    "validate": Lazy("muxi.cli.validate", "Check a directory as a deploy would, and deploy nothing."),
+    "draft": Lazy("muxi.cli.root", "Edit files on the server, then deploy them.", "draft"),
+}
+
+DRAFT = {
+    "init": Lazy("muxi.cli.draft", "Begin a draft: a new formation, or a copy of a deployed one.", "init"),
+    "list": Lazy("muxi.cli.draft", "List the files of a draft.", "list_files"),
+    "get": Lazy("muxi.cli.draft", "Print a file of a draft, or save it.", "get"),
+    "put": Lazy("muxi.cli.draft", "Write a file of a draft.", "put"),
+    "edit": Lazy("muxi.cli.draft", "Change a file of a draft in your editor.", "edit"),
+    "delete": Lazy("muxi.cli.draft", "Remove a file or a directory from a draft.", "delete"),
+    "deploy": Lazy("muxi.cli.draft_deploy", "Deploy a draft."),
+    "discard": Lazy("muxi.cli.draft", "Throw a draft away.", "discard"),
 }
 
 CONFIG = {
@@ -61,6 +76,11 @@ def root() -> None:
 @click.group("formation", cls=LazyGroup, lazy=FORMATION)
 def formation() -> None:
     """Deploy and manage formations on the server that this machine's configuration names."""
+
+
+@click.group("draft", cls=LazyGroup, lazy=DRAFT)
+def draft() -> None:
+    """Edit a formation's files on the server, then deploy them."""
 
 
 @click.group("config", cls=LazyGroup, lazy=CONFIG)

@@ -37,6 +37,7 @@ __all__ = [
     "BundleLimits",
     "Config",
     "DeploymentConfig",
+    "DraftLimits",
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
@@ -192,6 +193,13 @@ class BundleLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftLimits:
+    max_file_size: int = key(10 * M, size(1), "The largest single file that may be written to a draft.")
+    max_total_size: int = key(256 * M, size(1), "The largest sum of all files of a draft.")
+    max_files: int = key(10_000, integer(1), "The largest number of files and directories in a draft.")
+
+
+@dataclass(frozen=True, slots=True)
 class FormationsConfig:
     runtime_type: str = key(
         "native", choice("native", "docker", "singularity"), "How MUXI formations run.", pending=True
@@ -214,7 +222,7 @@ class FormationsConfig:
         False, boolean(), "Whether clients on other machines may do that, too; else only local ones."
     )
     max_formations: int = key(100, integer(1, 100_000), "How many formations may be deployed.", zero=100)
-    keep_backups: int = key(1, integer(1, 1000), "How many old versions are kept.", zero=1, pending=True)
+    keep_backups: int = key(1, integer(1, 1000), "How many old releases are kept to roll back to.", zero=1)
     auto_restart: bool = key(
         True,
         boolean(),
@@ -253,6 +261,16 @@ class FormationsConfig:
     default_memory: int = key(0, size(0), "The memory of a formation naming none; 0: no limit.", pending=True)
     max_memory: int = key(0, size(0), "The most memory a formation may name; 0: no limit.", pending=True)
     bundle: BundleLimits = group(BundleLimits, "What an uploaded bundle may hold.")
+    draft: DraftLimits = group(DraftLimits, "What a draft may grow to by writing to it.")
+    download_secrets: str = key(
+        "encrypted",
+        choice("all", "encrypted", "none"),
+        "Which files of secrets a download holds: `encrypted` is secrets.enc and .env, `all` .key as well; "
+        "with `none` those of a draft can't be read either.",
+    )
+    disk_reserve: int = key(
+        64 * M, size(0), "The disk space that uploads and deploys leave free; what does not fit is refused."
+    )
 
     @property
     def startup_timeout(self) -> float:

@@ -1,4 +1,4 @@
-"""Deploying a new formation: from an upload to a healthy process, or to nothing at all.
+"""Deploying a new formation: from an upload or a draft to a healthy process, or to nothing at all.
 
 Each step that leaves something behind first registers how to undo it. A failure or a
 cancellation anywhere runs those in reverse; the commit of the release is the point after which
@@ -17,104 +17,62 @@ import trio
 
 from muxi.errors import StorageError
 from muxi.formation.bring_up import bring_up, started
-from muxi.formation.bundle import extract
+from muxi.formation.check import check_bundle
 from muxi.formation.disk import remove_tree
-from muxi.formation.manifest import check_identity, read_manifest
-from muxi.formation.policy import check_options
-from muxi.formation.secrets import check_secrets
 from muxi.registry.records import FormationRecord
-from muxi.runtime.native import require_native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from muxi.formation.bundle import Bundle
     from muxi.formation.manifest import Manifest
     from muxi.formation.operation import Operation
     from muxi.formation.owner import Owner
     from muxi.formation.releases import Release
-    from muxi.formation.upload import Upload
+    from muxi.formation.source import Source
     from muxi.formation.view import LogFiles
 
 SETTLE_SECONDS = 1.0
 
 
 async def deploy(
-    owner: Owner, operation: Operation, *, upload: Upload, version: str | None
+    owner: Owner, operation: Operation, *, source: Source, version: str | None
 ) -> Mapping[str, object]:
-    """Carry out a deploy order. The upload is discarded in any case."""
+    """Carry out a deploy order. The source is closed in any case."""
+    config = owner.facilities.config
     workplace = owner.facilities.workspace / f"extract-{operation.id}"
     try:
-        bundle = await _extract(owner, operation, upload, workplace)
+        bundle = await source.prepare(operation, workplace, config.formations)
         operation.progress("validating", "Validating formation...")
-        manifest = await trio.to_thread.run_sync(_validate, bundle.root, owner, version)
+        manifest = await trio.to_thread.run_sync(check_bundle, bundle.root, config, owner.id, version)
         async with AsyncExitStack() as undo:
-            release = await _place(owner, manifest, bundle, upload, undo)
+            release = await _place(owner, manifest, bundle, source.bundle_hash(bundle), undo)
             await bring_up(owner, operation, release, persistent=False)
             await trio.to_thread.run_sync(owner.facilities.releases(owner.id).commit, release)
             undo.pop_all()
+        await source.used()
         await owner.facilities.registry.flush()
     finally:
-        await upload.discard()
+        await source.close()
         await _in_thread(remove_tree, workplace)
         await _settle(owner)
     return {**started(owner), **_addresses(owner), "message": "Formation deployed"}
 
 
-async def _extract(owner: Owner, operation: Operation, upload: Upload, workplace: Path) -> Bundle:
-    operation.progress("extracting", "Extracting bundle...")
-    return await trio.to_thread.run_sync(
-        partial(
-            extract,
-            upload.path,
-            workplace,
-            owner.facilities.config.formations.bundle,
-            report=_percentages(operation, upload.size),
-            check_cancelled=trio.from_thread.check_cancelled,
-        )
-    )
-
-
-def _percentages(operation: Operation, size: int) -> Callable[[int], None]:
-    """Return what the extracting thread calls with the bytes read: an event every ten per cent."""
-    reported = 0
-
-    def report(read: int) -> None:
-        nonlocal reported
-        percent = min(100, read * 100 // max(size, 1)) // 10 * 10
-        if percent > reported:
-            reported = percent
-            trio.from_thread.run_sync(
-                partial(operation.progress, "extracting", "Extracting bundle...", progress=percent)
-            )
-
-    return report
-
-
-def _validate(root: Path, owner: Owner, version: str | None) -> Manifest:
-    manifest = read_manifest(root)
-    check_secrets(root)
-    check_identity(manifest, owner.id, version)
-    check_options(manifest.proxy, owner.facilities.config.proxy)
-    require_native(manifest)
-    return manifest
-
-
 async def _place(
-    owner: Owner, manifest: Manifest, bundle: Bundle, upload: Upload, undo: AsyncExitStack
+    owner: Owner, manifest: Manifest, bundle: Bundle, bundle_hash: str, undo: AsyncExitStack
 ) -> Release:
     facilities = owner.facilities
     port = facilities.ports.allocate(owner.id)
     undo.callback(facilities.ports.release, owner.id)
     releases = facilities.releases(owner.id)
-    undo.push_async_callback(_in_thread, releases.remove)
+    undo.push_async_callback(_in_thread, releases.clear)
     release: Release = await trio.to_thread.run_sync(
         partial(
             releases.place,
             bundle.root,
             semantic=manifest.version,
-            bundle_hash=upload.sha256,
+            bundle_hash=bundle_hash,
             content_hash=bundle.content_hash,
         )
     )
@@ -130,7 +88,7 @@ async def _place(
             name=manifest.name,
             port=port,
             semantic=manifest.version,
-            bundle_hash=upload.sha256,
+            bundle_hash=bundle_hash,
             created_at=now,
             deployed_at=release.deployed_at,
             updated_at=now,

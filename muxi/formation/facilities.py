@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from muxi.formation.drafts import Draft
 from muxi.formation.history import History
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
@@ -57,7 +58,10 @@ class Facilities:
         return self.config.paths.data_dir / "dev"
 
     def releases(self, formation_id: str) -> Releases:
-        return Releases(self.formations_dir, formation_id)
+        return Releases(self.formations_dir, formation_id, self.config.formations.keep_backups)
+
+    def draft(self, formation_id: str) -> Draft:
+        return Draft(self.releases(formation_id), self.workspace, self.config.formations.draft)
 
     def log_files(self, formation_id: str) -> LogFiles:
         directory = self.config.formations.logs_dir

@@ -17,6 +17,7 @@ from muxi.formation import orders
 from muxi.formation.deploy import deploy
 from muxi.formation.owner import ALIVE, SERVING, Owner, shutting_down
 from muxi.formation.restore import restore, unrecorded
+from muxi.formation.source import DraftSource, UploadSource
 from muxi.formation.view import Counts, PortUsage
 from muxi.process.lifecycle import State
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Kind, Operation
     from muxi.formation.owner import Work
+    from muxi.formation.source import Source
     from muxi.formation.upload import Upload
     from muxi.formation.view import FormationView, LogFiles
     from muxi.formation.wishes import RollbackWish, UpdateWish
@@ -93,6 +95,13 @@ class Fleet:
 
     def deploy(self, upload: Upload, formation_id: str, version: str | None) -> Operation:
         """Begin a first deploy. The upload is the owner's to discard, unless this raises."""
+        return self._deploy(UploadSource(upload), formation_id, version)
+
+    def deploy_draft(self, formation_id: str) -> Operation:
+        """Begin a first deploy of the formation's draft, which stays unless it comes to its end."""
+        return self._deploy(DraftSource(self._facilities.draft(formation_id)), formation_id, None)
+
+    def _deploy(self, source: Source, formation_id: str, version: str | None) -> Operation:
         present = self._owners.get(formation_id)
         if present is not None and not present.gone:
             raise _exists(present)
@@ -106,7 +115,7 @@ class Fleet:
             )
         self._refuse_when_closing()
         owner = self._admit(Owner(formation_id, self._facilities))
-        return owner.submit("deploy", partial(deploy, upload=upload, version=version))
+        return owner.submit("deploy", partial(deploy, source=source, version=version))
 
     def start(self, formation_id: str) -> Operation:
         owner = self._known(formation_id)

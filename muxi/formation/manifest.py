@@ -81,8 +81,8 @@ def parse_manifest(data: bytes, file_name: str, bundle_names: Collection[str]) -
     return manifest
 
 
-def check_identity(manifest: Manifest, formation_id: str, version: str | None) -> None:
-    """Compare the manifest with what the request says it is; a `version` of None is not compared.
+def check_identity(manifest: Manifest, formation_id: str | None, version: str | None) -> None:
+    """Compare the manifest with what the request says it is; what is None is not compared.
 
     Raises RequestError: IDMismatch, VersionMismatch.
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from muxi.errors import StorageError
 from muxi.formation.bring_up import bring_up, started
 from muxi.formation.deploy import remove_logs
 from muxi.process.identity import Identity, stop_leftover, stop_marked
@@ -33,7 +34,7 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
     assert record is not None
     async with facilities.restoring:
         await _end_leftover(owner)
-        release = await trio.to_thread.run_sync(facilities.releases(owner.id).current)
+        release = await trio.to_thread.run_sync(facilities.releases(owner.id).recover)
         if release is None:
             await _clear_away(owner)
             return {"id": owner.id, "status": "removed"}
@@ -54,7 +55,11 @@ def unrecorded(facilities: Facilities) -> list[FormationRecord]:
     for home in sorted(facilities.formations_dir.iterdir()):
         if home.name.startswith(".") or home.name in facilities.registry.records:
             continue
-        release = facilities.releases(home.name).current()
+        try:
+            release = facilities.releases(home.name).current()
+        except StorageError as error:  # one formation's damage must not keep the others out
+            log.error("formation left out", formation_id=home.name, reason=error.message)
+            continue
         if release is not None:
             found.append(_record(home.name, release))
     return found
@@ -92,7 +97,7 @@ async def _end_leftover(owner: Owner) -> None:
 
 async def _clear_away(owner: Owner) -> None:
     log.warning("unfinished formation removed", formation_id=owner.id)
-    await trio.to_thread.run_sync(owner.facilities.releases(owner.id).remove)
+    await trio.to_thread.run_sync(owner.facilities.releases(owner.id).clear)
     await trio.to_thread.run_sync(remove_logs, owner.facilities.log_files(owner.id))
     owner.forget()
 

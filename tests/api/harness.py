@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -15,17 +18,22 @@ from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.credentials import KeyPair
 from muxi.auth.keyring import Keyring
 from muxi.auth.scheme import authorization_header
+from muxi.config.model import Paths, defaults
 from muxi.errors import Conflict, MuxiError, NotFound, RequestError
+from muxi.formation.facilities import Facilities
 from muxi.formation.operation import Kind, Operation
 from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage, VersionView
+from muxi.registry.ports import PortPool
 from muxi.registry.receipts import Receipts
+from muxi.registry.routes import RouteTable
+from muxi.registry.store import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
 
     from hypercorn.typing import HTTPScope
 
+    from muxi.config.model import Config
     from muxi.formation.upload import Upload
     from muxi.formation.wishes import RollbackWish, UpdateWish
 
@@ -110,6 +118,9 @@ class FakeFleet:
             if found.formation_id == formation_id and operation_id in {None, found.id}:
                 return found
         raise NotFound("Operation not found")
+
+    def deploy_draft(self, formation_id: str) -> Operation:
+        return self._begin("deploy", formation_id)
 
     def start(self, formation_id: str) -> Operation:
         if self.get(formation_id).status in {"running", "starting"}:
@@ -196,6 +207,7 @@ class Api:
     dev: FakeRuns
     audit: AuditLog
     directory: Path
+    facilities: Facilities
 
     def signature(self, method: str, path: str, *, at: float = NOW, secret: str = SECRET) -> str:
         return authorization_header(KEY, secret, method, path, int(at))
@@ -362,11 +374,28 @@ def make_scope(method: str, target: str, headers: Mapping[str, str], path: str |
     }
 
 
+def make_facilities(directory: Path, config: Config | None = None) -> Facilities:
+    """Give the places of formations' files; ports and routes are the fake fleet's, and not used."""
+    paths = Paths(*(directory / name for name in ("config", "data", "log", "cache", "config.yaml")))
+    config = config or defaults(paths)
+    config.formations.formations_dir.mkdir(parents=True, exist_ok=True)
+    return Facilities(
+        config=config,
+        registry=Registry(directory / "registry.json"),
+        ports=PortPool(8000, 9000),
+        routes=RouteTable(),
+        server_url="http://localhost:7890",
+        search_path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}",
+        restoring=trio.CapacityLimiter(1),
+    )
+
+
 def make_api(
     directory: Path,
     *views: FormationView,
     authenticated: bool = True,
     receipts: Receipts | None = None,
+    config: Config | None = None,
     **settings: Any,
 ) -> Api:
     fleet = FakeFleet(directory, {item.id: item for item in views})
@@ -380,15 +409,17 @@ def make_api(
         "max_upload_size": 1 << 20,
         "known_keys": frozenset({KEY}),
     }
+    facilities = make_facilities(directory, config)
     parts = ApiParts(
         fleet=fleet,
         dev=dev,
         authenticator=Keyring([KeyPair(KEY, SECRET)]) if authenticated else None,
         settings=ApiSettings(**(values | settings)),
+        facilities=facilities,
         audit=audit,
         receipts=receipts or Receipts(directory / "receipts.json"),
         version="1.0.0",
         started_at=NOW - 3600,
         now=lambda: NOW,
     )
-    return Api(create_app(parts), fleet, dev, audit, directory)
+    return Api(create_app(parts), fleet, dev, audit, directory, facilities)

@@ -209,12 +209,12 @@ def test_yaml_aliases_are_values_like_others(place: Place) -> None:
 
 def test_pending_keys_are_noted_when_they_differ_from_their_default(place: Place) -> None:
     notes = place.load(
-        "formations:\n  keep_backups: 3\n  log_max_files: 10\n  runtime_type: native\n"
+        "formations:\n  pids_dir: elsewhere\n  log_max_files: 10\n  runtime_type: native\n"
         "rce:\n  auth_token: rce_0123456789abcdef\n"
     ).notes
     words = "is accepted for compatibility; it has no effect in this version"
     assert notes == (
-        f"config.yaml:2: formations.keep_backups {words}",
+        f"config.yaml:2: formations.pids_dir {words}",
         f"config.yaml:6: rce.auth_token {words}",
     )
 

@@ -345,7 +345,9 @@ async def test_a_record_without_a_committed_release_is_cleared_away(tmp_path: Pa
     config = configuration(tmp_path)
     async with house(config) as made:
         await made.deploy("my-bot")
-    (made.facilities.formations_dir / "my-bot" / "version.json").unlink()
+    # What a server leaves that is killed between placing and committing.
+    for name in ("version.json", "current"):
+        (made.facilities.formations_dir / "my-bot" / name).unlink()
     async with house(config) as made:
         for operation in await made.fleet.restore():
             await operation.wait()
