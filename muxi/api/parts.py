@@ -39,6 +39,10 @@ class Fleet(Protocol):
         """Begin an update; the upload is the fleet's as with a deploy."""
         ...
 
+    def update_draft(self, formation_id: str) -> Operation:
+        """Begin an update to the formation's draft."""
+        ...
+
     def rollback(self, formation_id: str, wish: RollbackWish) -> Operation: ...
 
     def cancel(self, formation_id: str) -> Operation:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from muxi.api.parts import ApiParts
     from muxi.api.uploads import Wanted
-    from muxi.formation.wishes import Strategy
+    from muxi.formation.manifest import Strategy
 
 
 class UpdateRoutes:

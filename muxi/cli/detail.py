@@ -25,7 +25,13 @@ SHOWN = (
     ("Deployed", "deployed_at"),
     ("Updated", "updated_at"),
     ("Next try", "next_try_at"),
+    ("Crash loop", "crash_loop"),
+    ("Adopted", "adopted"),
+    ("Depends on", "depends_on"),
 )
+
+UNLESS_SO = frozenset({"crash_loop", "adopted", "depends_on"})
+"""What is shown only when there is something of it."""
 
 
 @click.command("get")
@@ -44,7 +50,9 @@ def command(formation_id: str, as_json: bool) -> None:
 
 def facts(answer: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return what is known as name and value; what is not known is left out."""
-    known = [(name, as_text(answer.get(key))) for name, key in SHOWN]
+    known = [
+        (name, as_text(answer.get(key))) for name, key in SHOWN if key not in UNLESS_SO or answer.get(key)
+    ]
     known.append(("PID", as_text(answer.get("pid") or None)))
     known.append(("Version", semantic_version(answer)))
     known.append(("Uptime", duration_text(answer.get("uptime"))))

@@ -41,6 +41,7 @@ __all__ = [
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
+    "LivenessConfig",
     "LoggingConfig",
     "Paths",
     "ProxyConfig",
@@ -95,6 +96,9 @@ KEYS: Kind[tuple[KeyPair, ...]] = Kind("list of {id, secret}", "any number of pa
 KEY_ID: Kind[str] = Kind("text", ALLOWED_ID, str.strip)
 KEY_SECRET: Kind[str] = Kind("text", ALLOWED_SECRET, str.strip)
 OPTIONAL_PATH: Kind[Path | None] = Kind("path", path().allowed, _path_or_none, _show_path_or_none)
+_OPTIONAL_URL_PATH: Kind[str] = Kind(
+    "path", url_path().allowed, lambda written: url_path().parse(written) if written.strip() else ""
+)
 LOG_LEVEL: Kind[str] = Kind("choice", "debug, info, warning, error", _log_level)
 LOG_OUTPUT: Kind[str | Path] = Kind("choice or path", "stderr, stdout, file, or a path", _log_output)
 
@@ -173,10 +177,35 @@ class HealthCheckConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LivenessConfig:
+    threshold: int = key(
+        3, integer(0, 1000), "Checks in a row without any answer after which it counts as hung; 0: never."
+    )
+    grace: float = key(
+        60.0,
+        duration(1, DAY),
+        "How long one with requests under way must besides move no byte and use no processor time.",
+    )
+    endpoint: str = key(
+        "",
+        _OPTIONAL_URL_PATH,
+        "A path of its own to ask, with a good answer wanted; empty: any answer will do.",
+    )
+    interval: float = key(30.0, duration(0.1, DAY), "The pause between two checks of that path.")
+    timeout: float = key(5.0, duration(0.05, 3600), "How long one of them may take.")
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentConfig:
     health_check: HealthCheckConfig = group(HealthCheckConfig, "How a started formation proves itself.")
     force_kill_timeout: float = key(
         5.0, duration(0.1, 3600), "How long a process may take to end before it is killed.", zero=5.0
+    )
+    when_memory_short: str = key(
+        "refuse",
+        choice("refuse", "recreate", "ignore"),
+        "What becomes of an update when two releases would not fit into the memory side by side: it is "
+        "refused, done one release after the other, or tried all the same.",
     )
     staging_health_delay: float = key(
         2.0, duration(0, 3600), "The pause before a new version is first asked.", zero=2.0, pending=True
@@ -229,8 +258,29 @@ class FormationsConfig:
         "Whether a formation that died is started again.",
         unset_with=("max_restarts", "restart_delay"),
     )
-    max_restarts: int = key(10, integer(1, 1_000_000), "Restarts in a row before it is given up.", zero=10)
-    restart_delay: float = key(1.0, duration(0.01, 3600), "The pause before the first restart.", zero=1.0)
+    max_restarts: int = key(
+        10,
+        integer(1, 1_000_000),
+        "Restarts within `restart_window` before it counts as a crash loop, and is tried slowly.",
+        zero=10,
+    )
+    restart_delay: float = key(
+        1.0,
+        duration(0.01, 3600),
+        "The pause before the first restart; each one after it is twice as long.",
+        zero=1.0,
+    )
+    max_restart_delay: float = key(60.0, duration(0.01, DAY), "The longest pause before a restart.")
+    restart_window: float = key(30 * 60.0, duration(1, DAY), "How far back failures are counted.")
+    restart_reset: float = key(
+        10 * 60.0, duration(1, DAY), "How long a formation must be healthy for its failures to be forgotten."
+    )
+    crash_loop_interval: float = key(
+        5 * 60.0, duration(1, DAY), "The pause between two tries of one that crashes again and again."
+    )
+    dependency_timeout: float = key(
+        60.0, duration(0, DAY), "How long a start waits for formations in `depends_on` before it goes on."
+    )
     drain_timeout: float = key(
         10.0,
         duration(0, DAY),
@@ -248,6 +298,7 @@ class FormationsConfig:
     unhealthy_threshold: int = key(
         3, integer(1, 1000), "Failed checks in a row that make a running formation unhealthy.", zero=3
     )
+    liveness: LivenessConfig = group(LivenessConfig, "When a formation that does not answer is restarted.")
     deployment: DeploymentConfig = group(DeploymentConfig, "Starting and replacing formations.")
     log_rotation_enabled: bool = key(
         True,

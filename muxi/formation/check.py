@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from muxi.formation.manifest import check_identity, read_manifest
 from muxi.formation.policy import check_options
 from muxi.formation.secrets import check_secrets
-from muxi.process.spec import HealthCheck
+from muxi.process.health import HealthCheck
 from muxi.runtime.native import native_spec, require_native
 
 if TYPE_CHECKING:

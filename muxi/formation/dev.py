@@ -18,7 +18,8 @@ import trio
 
 from muxi.errors import Conflict, MuxiError, NotFound, OperatorError
 from muxi.files import PRIVATE_DIRECTORY, atomic_write
-from muxi.formation.dev_source import checked, find_directory
+from muxi.formation.check import check_bundle
+from muxi.formation.dev_source import find_directory
 from muxi.formation.disk import remove_tree
 from muxi.formation.policy import route_policy
 from muxi.formation.view import LogFiles
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-SERVING = frozenset({State.RUNNING, State.UNHEALTHY})
-COMING = frozenset({State.STARTING, State.RESTARTING})
+COMING = frozenset({State.STARTING, State.RESTARTING, State.UNHEALTHY})
 
 
 class DevRun:
@@ -67,7 +67,7 @@ class DevRun:
 
     @property
     def alive(self) -> bool:
-        return self.instance is not None and self.instance.state in SERVING | COMING
+        return self.instance is not None and self.instance.state in COMING | {State.RUNNING}
 
     def stop(self) -> None:
         """Ask it to end; `ended` says when it has."""
@@ -130,10 +130,12 @@ class DevRun:
         log.info("files changed, restarting", formation_id=self.id)
         self._restarting = True
         try:
-            manifest = await trio.to_thread.run_sync(checked, self.directory, self._facilities.config)
+            manifest = await trio.to_thread.run_sync(
+                check_bundle, self.directory, self._facilities.config, self.id, None
+            )
             if self.instance is not None:
                 await self.instance.stop()
-            await self._start(replace(manifest, id=self.id))
+            await self._start(manifest)
         except MuxiError as error:
             log.warning("does not run", formation_id=self.id, reason=error.message)
         finally:
@@ -183,7 +185,7 @@ class DevRun:
     def _changed(self, instance: Instance) -> None:
         if instance is not self.instance:
             return
-        if instance.state in SERVING:
+        if instance.state is State.RUNNING:
             self._target = self._target or Target(self._facilities.config.formations.bind_host, self.port)
         else:
             self._target = None
@@ -234,7 +236,7 @@ class DevRuns:
         directory = await trio.to_thread.run_sync(
             find_directory, path, formation_id, config.formations.formations_dir
         )
-        manifest = await trio.to_thread.run_sync(checked, directory, config)
+        manifest = await trio.to_thread.run_sync(check_bundle, directory, config, None, None)
         await self._make_way(manifest.id)
         run = self._runs[manifest.id] = DevRun(self._facilities, directory, manifest)
         self._nursery.start_soon(partial(self._keep, run, watch=watch))

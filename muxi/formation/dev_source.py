@@ -1,29 +1,12 @@
-"""Which directory a development run is of, and whether that can be run. Blocks."""
+"""Which directory a development run is of. Blocks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from muxi.errors import NotFound, RequestError
 from muxi.formation.identifier import id_problem
-from muxi.formation.manifest import FILE_NAMES, read_manifest
-from muxi.formation.policy import check_options
-from muxi.formation.secrets import check_secrets
-from muxi.runtime.native import require_native
-
-if TYPE_CHECKING:
-    from muxi.config.model import Config
-    from muxi.formation.manifest import Manifest
-
-
-def checked(directory: Path, config: Config) -> Manifest:
-    """Read a directory's manifest and check it as a deploy does. Raises MuxiError."""
-    manifest = read_manifest(directory)
-    check_secrets(directory)
-    check_options(manifest.proxy, config.proxy)
-    require_native(manifest)
-    return manifest
+from muxi.formation.manifest import FILE_NAMES
 
 
 def find_directory(path: object, formation_id: object, formations_dir: Path) -> Path:

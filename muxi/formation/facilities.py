@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
+from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
-from muxi.process.spec import HealthCheck
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,8 @@ class Facilities:
     """Shared by all formations' tasks; each of them changes only what is its formation's.
 
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
-    looked up on, `restoring` bounds how many are started at once when the server starts.
+    looked up on, `restoring` bounds how many are started at once when the server starts, `board`
+    shows who is healthy to those that depend on it.
     """
 
     config: Config
@@ -42,6 +44,7 @@ class Facilities:
     search_path: str
     restoring: trio.CapacityLimiter
     history: History = field(default_factory=History)
+    board: Board = field(default_factory=Board)
 
     @property
     def formations_dir(self) -> Path:
@@ -70,14 +73,28 @@ class Facilities:
     def health_check(self) -> HealthCheck:
         """Return the server's defaults; a formation's manifest may say otherwise."""
         settings = self.config.formations
-        starting = settings.deployment.health_check
+        starting, living = settings.deployment.health_check, settings.liveness
+        paths = _paths(starting.endpoint)
         return HealthCheck(
-            paths=_paths(starting.endpoint),
-            interval=starting.interval,
-            timeout=settings.health_check_timeout,
-            startup_timeout=starting.timeout,
-            period=settings.health_check_interval,
-            unhealthy_threshold=settings.unhealthy_threshold,
+            start_up=StartUp(
+                paths=paths if starting.enabled else (),
+                interval=starting.interval,
+                timeout=settings.health_check_timeout,
+                budget=starting.timeout,
+            ),
+            readiness=Readiness(
+                paths=paths,
+                interval=settings.health_check_interval,
+                timeout=settings.health_check_timeout,
+                threshold=settings.unhealthy_threshold,
+            ),
+            liveness=Liveness(
+                paths=(living.endpoint,) if living.endpoint else (),
+                interval=living.interval,
+                timeout=living.timeout,
+                threshold=living.threshold,
+                grace=living.grace,
+            ),
         )
 
     def restart_policy(self) -> RestartPolicy:
@@ -86,6 +103,10 @@ class Facilities:
             auto_restart=settings.auto_restart,
             max_restarts=settings.max_restarts,
             delay=settings.restart_delay,
+            max_delay=settings.max_restart_delay,
+            window=settings.restart_window,
+            reset_after=settings.restart_reset,
+            loop_interval=settings.crash_loop_interval,
         )
 
 

@@ -6,19 +6,26 @@ how it goes. Owners are tasks of the fleet's nursery; whatever breaks in one sta
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
-from muxi.errors import Conflict, MuxiError, NotFound, NotSupportedYet, OperatorError
+from muxi.errors import Conflict, MuxiError, NotFound, OperatorError, StorageError
 from muxi.formation import orders
 from muxi.formation.deploy import deploy
-from muxi.formation.owner import ALIVE, SERVING, Owner, shutting_down
-from muxi.formation.restore import restore, unrecorded
+from muxi.formation.owner import ALIVE, Owner, shutting_down
+from muxi.formation.recycle import recycle
+from muxi.formation.restore import reserve_ports, restore, unrecorded
+from muxi.formation.rollback import rollback
+from muxi.formation.run import SERVING
+from muxi.formation.snapshot import view_of
 from muxi.formation.source import DraftSource, UploadSource
+from muxi.formation.update import update
 from muxi.formation.view import Counts, PortUsage
+from muxi.formation.wishes import UpdateWish
 from muxi.process.lifecycle import State
 
 if TYPE_CHECKING:
@@ -30,11 +37,11 @@ if TYPE_CHECKING:
     from muxi.formation.source import Source
     from muxi.formation.upload import Upload
     from muxi.formation.view import FormationView, LogFiles
-    from muxi.formation.wishes import RollbackWish, UpdateWish
+    from muxi.formation.wishes import RollbackWish
 
 log = structlog.get_logger()
 
-INTERRUPTIBLE: frozenset[Kind] = frozenset({"start", "restart", "restore"})
+INTERRUPTIBLE: frozenset[Kind] = frozenset({"start", "restart", "restore", "recycle"})
 """What a stop or a delete does not wait for: the process it brings up is to go anyway."""
 
 
@@ -59,8 +66,7 @@ class Fleet:
         facilities = self._facilities
         for record in await trio.to_thread.run_sync(unrecorded, facilities):
             facilities.registry.put(record)
-        for record in facilities.registry.records.values():
-            facilities.ports.reserve(record.id, record.port)
+        reserve_ports(facilities)
         owners = [
             self._admit(Owner(record.id, facilities, record))
             for record in facilities.registry.records.values()
@@ -83,12 +89,48 @@ class Fleet:
             except MuxiError as error:
                 log.warning("formation not ended", formation_id=operation.formation_id, error=error.message)
 
+    async def detach(self, budget: float) -> int:
+        """Let go of all processes, which run on; return how many there are.
+
+        For a server that is about to be replaced by `exec`: the next program's `restore` adopts
+        them. Takes no more orders; lets those under way end for up to `budget` seconds, then cancels
+        and undoes them. The registry is on disk when this returns; it raises StorageError when it
+        can't be written, and then nothing has been let go: the server can still shut down.
+        Cancelling `run` afterwards kills nothing.
+        """
+        self._closing = True
+        with trio.move_on_after(budget):
+            await self._settled()
+        self.interrupt()
+        await self._settled()
+        await self._facilities.registry.flush()
+        kept = 0
+
+        async def let_go(owner: Owner) -> None:
+            nonlocal kept
+            kept += await owner.detach()
+
+        async with trio.open_nursery() as nursery:
+            for owner in self._owners.values():
+                nursery.start_soon(let_go, owner)
+        with suppress(StorageError):  # what is on disk already is enough
+            await self._facilities.registry.flush()
+        log.info("formations kept", count=kept)
+        return kept
+
+    async def _settled(self) -> None:
+        """Wait until nothing is under way."""
+        for owner in list(self._owners.values()):
+            while (operation := owner.operation) is not None:
+                with suppress(MuxiError):
+                    await operation.wait()
+
     def list(self) -> Sequence[FormationView]:
-        views = (owner.view() for owner in self._owners.values())
+        views = (view_of(owner) for owner in self._owners.values())
         return sorted((view for view in views if view is not None), key=lambda view: view.id)
 
     def get(self, formation_id: str) -> FormationView:
-        view = self._known(formation_id).view()
+        view = view_of(self._known(formation_id))
         if view is None:
             raise _not_found(formation_id)
         return view
@@ -134,6 +176,16 @@ class Fleet:
     def restart(self, formation_id: str) -> Operation:
         return self._submit(self._known(formation_id), "restart", orders.restart)
 
+    def recycle(self, formation_id: str, reason: str) -> Operation:
+        """Begin to exchange its process for a new one, unnoticed by anybody; `reason` is for people.
+
+        Raises Conflict when it does not serve just now, or another operation is under way.
+        """
+        owner = self._known(formation_id)
+        if owner.operation is None and owner.status not in SERVING:
+            raise Conflict(f"Formation is {owner.status}", code="NotRunning", cure="Start it instead.")
+        return self._submit(owner, "recycle", partial(recycle, reason=reason))
+
     def delete(self, formation_id: str) -> Operation:
         """Begin a delete; also of a deploy under way, which is cancelled and undone first."""
         return self._submit(
@@ -141,10 +193,19 @@ class Fleet:
         )
 
     def update(self, upload: Upload, formation_id: str, wish: UpdateWish) -> Operation:
-        raise NotSupportedYet("Updating a formation is not supported by this version of the server.")
+        """Begin an update. The upload is the owner's to discard, unless this raises."""
+        return self._update(UploadSource(upload), formation_id, wish)
+
+    def update_draft(self, formation_id: str) -> Operation:
+        """Begin an update to the formation's draft, which stays unless it comes to its end."""
+        return self._update(DraftSource(self._facilities.draft(formation_id)), formation_id, UpdateWish())
+
+    def _update(self, source: Source, formation_id: str, wish: UpdateWish) -> Operation:
+        return self._submit(self._known(formation_id), "update", partial(update, source=source, wish=wish))
 
     def rollback(self, formation_id: str, wish: RollbackWish) -> Operation:
-        raise NotSupportedYet("Rolling back is not supported by this version of the server.")
+        """Begin to go back to an earlier release."""
+        return self._submit(self._known(formation_id), "rollback", partial(rollback, wish=wish))
 
     def cancel(self, formation_id: str) -> Operation:
         """Cancel and undo a deploy, update or rollback under way; returns it, ended soon after."""
@@ -201,7 +262,7 @@ class Fleet:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(formation_id=owner.id)
         try:
-            await owner.run()
+            await owner.work()
         except Exception:
             # A defect in one formation's task must not reach the other formations.
             log.exception("formation task broke")

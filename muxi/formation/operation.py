@@ -19,7 +19,9 @@ from muxi.errors import InternalError, MuxiError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-Kind = Literal["deploy", "update", "rollback", "start", "stop", "restart", "delete", "restore", "shutdown"]
+Kind = Literal[
+    "deploy", "update", "rollback", "start", "stop", "restart", "delete", "restore", "recycle", "shutdown"
+]
 CANCELLABLE: frozenset[Kind] = frozenset({"deploy", "update", "rollback"})
 """What can be taken back on its way. A start or restart is ended by a stop."""
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.errors import InternalError
-from muxi.formation.bring_up import bring_up, started
-from muxi.formation.deploy import remove_logs
+from muxi.formation.bring_up import bring_up, launch, make_plan, started, wait_for_dependencies
+from muxi.formation.cleanup import remove_logs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,13 +34,14 @@ async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
 
     What it needs is read before anything is stopped, so a release that can't be started is not.
     """
-    release = await committed_release(owner)
+    plan = await make_plan(owner, operation, await committed_release(owner))
     operation.progress("stopping", "Stopping formation...")
     owner.coming_back = True
     await owner.halt(operation)
     operation.progress("validating", "Validating formation...")
     await _begin(owner)
-    await bring_up(owner, operation, release, persistent=True)
+    await wait_for_dependencies(owner, operation)
+    await launch(owner, operation, plan, persistent=True)
     await owner.facilities.registry.flush()
     return {**started(owner), "message": "Formation restarted"}
 
@@ -52,7 +53,7 @@ async def stop(owner: Owner, operation: Operation) -> Mapping[str, object]:
     owner.record.stopped = True
     owner.save(owner.record)
     await owner.halt(operation)
-    owner.record.process = None
+    owner.record.process = owner.record.other = None
     owner.record.updated_at = time.time()
     owner.save(owner.record)
     await owner.facilities.registry.flush()
@@ -89,7 +90,7 @@ async def shut_down(owner: Owner, operation: Operation) -> Mapping[str, object]:
     operation.progress("stopping", "Stopping formation...")
     await owner.halt(operation)
     if owner.record is not None:
-        owner.record.process = None
+        owner.record.process = owner.record.other = None
         owner.facilities.registry.put(owner.record)
     return {"id": owner.id}
 

@@ -8,9 +8,9 @@ import structlog
 import trio
 
 from muxi.errors import StorageError
-from muxi.formation.bring_up import bring_up, started
-from muxi.formation.deploy import remove_logs
-from muxi.process.identity import Identity, stop_leftover, stop_marked
+from muxi.formation.adopting import adopt_running, end_leftovers, staging_key
+from muxi.formation.bring_up import launch, make_plan, started, wait_for_dependencies
+from muxi.formation.cleanup import remove_logs
 from muxi.registry.records import FormationRecord
 
 if TYPE_CHECKING:
@@ -25,24 +25,58 @@ log = structlog.get_logger()
 
 
 async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
-    """Start a formation again, unless it was stopped, after ending what a killed server left.
+    """Go on with a formation that still runs; start another one again, unless it was stopped.
 
     A record without a committed release is what a server that died during a deploy or a delete
-    left behind: it is cleared away.
+    left behind: it is cleared away. So many are started at once as `facilities.restoring` allows;
+    one that waits for its dependencies, and one that is adopted, takes nobody's place.
     """
     facilities, record = owner.facilities, owner.record
     assert record is not None
+    releases = facilities.releases(owner.id)
+    release = await trio.to_thread.run_sync(releases.current)
+    if release is not None:
+        _follow(record, release)
+    adopted = release is not None and not record.stopped and await adopt_running(owner, operation, release)
+    if not adopted:
+        await end_leftovers(owner)
+    if release is None:
+        await _clear_away(owner)
+        return {"id": owner.id, "status": "removed"}
+    # Only now does nothing run any more of a release that was never committed.
+    await trio.to_thread.run_sync(releases.recover)
+    if adopted:
+        assert owner.run is not None
+        record.name = owner.run.plan.manifest.name
+        owner.save(record)
+        await owner.run.instance.wait_healthy()
+        return {**started(owner), "adopted": True}
+    if record.stopped:
+        owner.save(record)
+        return {"id": owner.id, "status": "stopped"}
+    plan = await make_plan(owner, operation, release)
+    record.name = plan.manifest.name
+    await wait_for_dependencies(owner, operation)
     async with facilities.restoring:
-        await _end_leftover(owner)
-        release = await trio.to_thread.run_sync(facilities.releases(owner.id).recover)
-        if release is None:
-            await _clear_away(owner)
-            return {"id": owner.id, "status": "removed"}
-        if record.stopped:
-            return {"id": owner.id, "status": "stopped"}
         _claim_port(owner)
-        await bring_up(owner, operation, release, persistent=True)
+        await launch(owner, operation, plan, persistent=True)
     return started(owner)
+
+
+def _follow(record: FormationRecord, release: Release) -> None:
+    """Have the record say what version.json says: a server may have been killed between the two."""
+    record.semantic, record.bundle_hash = release.semantic, release.bundle_hash
+    record.deployed_at = release.deployed_at
+
+
+def reserve_ports(facilities: Facilities) -> None:
+    """Keep the ports of all records from being given to others; their processes may still run."""
+    for record in facilities.registry.records.values():
+        if record.port:
+            facilities.ports.reserve(record.id, record.port, in_use=True)
+        for entry in filter(None, (record.process, record.other)):
+            if entry.port not in {0, record.port}:
+                facilities.ports.reserve(staging_key(record.id), entry.port, in_use=True)
 
 
 def unrecorded(facilities: Facilities) -> list[FormationRecord]:
@@ -79,22 +113,6 @@ def _record(formation_id: str, release: Release) -> FormationRecord:
     )
 
 
-async def _end_leftover(owner: Owner) -> None:
-    assert owner.record is not None
-    proof = owner.record.process
-    if proof is None:
-        return
-    grace = owner.facilities.config.formations.deployment.force_kill_timeout
-    token = proof.get("token_sha256")
-    try:
-        ended = await stop_leftover(Identity.from_json(proof), grace)
-    except ValueError:
-        ended = isinstance(token, str) and await stop_marked(token, grace)
-    if not ended:
-        log.warning("a process of an earlier server could not be ended", pid=proof.get("pid"))
-    owner.record.process = None
-
-
 async def _clear_away(owner: Owner) -> None:
     log.warning("unfinished formation removed", formation_id=owner.id)
     await trio.to_thread.run_sync(owner.facilities.releases(owner.id).clear)
@@ -103,11 +121,13 @@ async def _clear_away(owner: Owner) -> None:
 
 
 def _claim_port(owner: Owner) -> None:
-    """Take the port it had; when a stranger has it now, another one."""
+    """Keep the port it had; when a stranger has it now, take another one."""
     assert owner.record is not None
     ports, old = owner.facilities.ports, owner.record.port
-    if old and ports.reserve(owner.id, old):
+    if old and ports.usable(owner.id):
         return
     owner.record.port = ports.allocate(owner.id, avoid={old})
     log.warning("port changed", formation_id=owner.id, old=old, port=owner.record.port)
+    if old:
+        owner.note = f"port {old} is held by a process that is not ours; moved to {owner.record.port}"
     owner.save(owner.record)

@@ -39,7 +39,8 @@ class FormationView:
     runs. `healthy` is None while that is not known yet. `reason` says in words why it is in this
     state when that is not plain; `next_try_at` is when a crashed one will be started again; `drain`
     is None unless requests are being waited for before its process is ended. `traffic` is what has
-    been counted of its requests since the server's start.
+    been counted of its requests since the server's start. `crash_loop`: it fails again and again,
+    and is tried slowly. `adopted`: an earlier run of the server started its process.
     """
 
     id: str
@@ -61,6 +62,9 @@ class FormationView:
     operation_id: str | None = None
     drain: DrainView | None = None
     traffic: TrafficView | None = None
+    crash_loop: bool = False
+    depends_on: tuple[str, ...] = ()
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

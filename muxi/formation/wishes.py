@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING
 
 from muxi.errors import Unprocessable
+from muxi.formation.manifest import STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Strategy = Literal["blue-green", "recreate"]
-"""`blue-green`: the new process is up before the old one goes. `recreate`: one after the other."""
-STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
+    from muxi.formation.manifest import Strategy
 
 
 @dataclass(frozen=True, slots=True)

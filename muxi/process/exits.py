@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from muxi.errors import OperatorError
+from muxi.process import procfs
 from muxi.process.spec import ExitReport
 
 if TYPE_CHECKING:
@@ -42,6 +44,23 @@ async def wait_exit(pid: int, pidfd: int | None) -> None:
         await _wait_kqueue(pid)
     else:
         await _wait_in_thread(pid)
+
+
+def has_ended(pid: int) -> bool:
+    """Say whether a process has ended, though it may not be reaped yet. False where it can't be told."""
+    if procfs.boot_id() is None:
+        return False
+    stat = procfs.read_stat(pid)
+    return stat is None or not stat.alive
+
+
+def does_not_end(pid: int) -> OperatorError:
+    """Say that a process was killed and is there all the same."""
+    return OperatorError(
+        f"Process {pid} does not end, even after SIGKILL.",
+        code="StopError",
+        cure="It hangs inside the kernel, mostly on a disk or network file system: mend that.",
+    )
 
 
 def reap(pid: int, *, expected: bool) -> ExitReport | None:

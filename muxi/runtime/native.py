@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from muxi.errors import FormationFailed, RequestError
-from muxi.process.spec import HealthCheck, ProcessSpec
-from muxi.runtime.program import SERVER_VARIABLES, HealthOptions, Program
+from muxi.process.spec import ProcessSpec
+from muxi.runtime.program import SERVER_VARIABLES, Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from muxi.process.health import HealthCheck
 
 DEFAULT_COMMAND = ("python3", "app.py")
 
@@ -86,7 +87,7 @@ def native_spec(
         stdout=stdout,
         stderr=stderr,
         env=env,
-        health=_health(program.health, defaults),
+        health=program.health.over(defaults),
         stop_timeout=stop_timeout if program.stop_timeout is None else program.stop_timeout,
     )
 
@@ -135,15 +136,3 @@ def _executable(
 
 def _no_program(message: str, cure: str) -> FormationFailed:
     return FormationFailed(message, code="SpawnError", stage="spawning", cure=cure)
-
-
-def _health(options: HealthOptions, defaults: HealthCheck) -> HealthCheck:
-    return replace(
-        defaults,
-        paths=defaults.paths if options.path is None else (options.path,),
-        timeout=defaults.timeout if options.timeout is None else options.timeout,
-        interval=defaults.interval if options.interval is None else options.interval,
-        startup_timeout=(
-            defaults.startup_timeout if options.startup_timeout is None else options.startup_timeout
-        ),
-    )

@@ -101,6 +101,9 @@ class FakeFleet:
         upload.path.unlink()
         return self._begin("update", self.get(formation_id).id)
 
+    def update_draft(self, formation_id: str) -> Operation:
+        return self._begin("update", self.get(formation_id).id)
+
     def rollback(self, formation_id: str, wish: RollbackWish) -> Operation:
         self.wishes.append(wish)
         return self._begin("rollback", self.get(formation_id).id)

@@ -146,7 +146,6 @@ CALLS = [
     ],
     Call("cli run", "POST", "/rpc/dev/run", CLI, b'{"path":"/home/me/bot"}', 403),
     Call("cli stop", "POST", "/rpc/dev/stop", CLI, b'{"formation_id":"x"}', 403),
-    Call("cli download", "GET", f"{ONE}/download?db=true", CLI, status=501),
 ]
 
 

@@ -14,10 +14,11 @@ from muxi.config.model import Config, Paths, defaults
 from muxi.errors import Conflict, FormationFailed, MuxiError, NotFound, OperatorError, RequestError
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
-from muxi.formation.owner import Owner
 from muxi.formation.upload import Upload, receive
+from muxi.process.spawn import spawn
 from muxi.registry import store
 from muxi.registry.ports import PortPool
+from muxi.registry.records import ProcessRecord
 from muxi.registry.routes import RouteTable
 from tests.live import bundle
 from tests.waiting import until
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from muxi.formation.operation import Operation
+    from muxi.process.child import Child
+    from muxi.process.spec import ProcessSpec
 
 FOREVER = "import time\nprint('not listening', flush=True)\ntime.sleep(600)\n"
 CRASHING = "import sys\nprint('about to fail', flush=True)\nsys.exit('the reason')\n"
@@ -324,21 +327,20 @@ async def test_what_marks_a_process_is_on_disk_before_the_process_is_there(
     """Else a server killed in that moment would leave a process that nobody knows."""
     seen: list[object] = []
 
-    async def launched(owner: Owner, *arguments: object, **options: object) -> None:
-        (record,) = store.load(owner.facilities.registry.path).records.values()
+    async def note_and_spawn(spec: ProcessSpec) -> Child:
+        (record,) = store.load(tmp_path / "data" / "registry.json").records.values()
         seen.append(record.process)
-        await real(owner, *arguments, **options)  # type: ignore[arg-type]
+        return await spawn(spec)
 
-    real = Owner.launch
-    monkeypatch.setattr(Owner, "launch", launched)
+    monkeypatch.setattr("muxi.formation.run.spawn", note_and_spawn)
     async with house(configuration(tmp_path)) as made:
         await made.deploy("my-bot")
         (mark,) = seen
-        assert isinstance(mark, dict)
+        assert isinstance(mark, ProcessRecord)
         found = made.registry.records["my-bot"].process
         assert found is not None
-        assert mark == {"token_sha256": found["token_sha256"]}
-        assert found["pid"] == made.fleet.get("my-bot").pid
+        assert mark == ProcessRecord(token_sha256=found.token_sha256, release=1, port=found.port)
+        assert (found.pid, found.state) == (made.fleet.get("my-bot").pid, "running")
 
 
 async def test_a_record_without_a_committed_release_is_cleared_away(tmp_path: Path) -> None:

@@ -11,13 +11,21 @@ import pytest
 import trio
 
 from muxi.process import procfs
-from muxi.process.spec import HealthCheck, ProcessSpec
+from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
+from muxi.process.spec import ProcessSpec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 APPS = Path(__file__).parent / "apps"
-QUICK = HealthCheck(interval=0.05, timeout=5.0, startup_timeout=30.0, period=0.05)
+QUICK = HealthCheck(
+    start_up=StartUp(interval=0.05, timeout=5.0, budget=30.0),
+    readiness=Readiness(interval=0.05, timeout=5.0),
+    liveness=Liveness(threshold=0),
+)
+NO_CHECK = HealthCheck(
+    start_up=StartUp(paths=(), interval=0.0), readiness=Readiness(paths=()), liveness=Liveness(threshold=0)
+)
 
 
 class MakeSpec(Protocol):
@@ -30,6 +38,15 @@ class MakeSpec(Protocol):
 
 @pytest.fixture
 def port() -> int:
+    return _free_port()
+
+
+@pytest.fixture
+def other_port() -> int:
+    return _free_port()
+
+
+def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

@@ -133,6 +133,7 @@ async def test_one_that_cannot_be_killed_is_reported(
     child = await spawn(make_spec(SLEEP))
     with monkeypatch.context() as patch:
         patch.setattr(tree, "signal_group", lambda *_: None)  # as if it hung in the kernel
+        patch.setattr(tree.Family, "signal", lambda *_: None)
         patch.setattr(child_module, "KILL_TIMEOUT", 0.05)
         with pytest.raises(OperatorError, match=f"Process {child.pid} does not end") as caught:
             await child.end(expected=True)

@@ -7,12 +7,14 @@ import pytest
 
 from muxi.errors import FormationFailed, RequestError
 from muxi.formation.manifest import Manifest
-from muxi.process.spec import HealthCheck, ProcessSpec
+from muxi.process.health import HealthCheck, Readiness, StartUp
 from muxi.runtime.native import find_program, native_spec, require_native
 from muxi.runtime.program import HealthOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from muxi.process.spec import ProcessSpec
 
 RELEASE = Path("/data/formations/hello/releases/1")
 STATE = Path("/data/formations/hello/state")
@@ -86,7 +88,9 @@ def test_the_manifest_has_its_say() -> None:
     assert made.env["LANG"] == "de_DE.UTF-8"
     assert made.env["TOKEN"] == "canary"
     assert made.env["MUXI_RCE_URL"] == "http://127.0.0.1:7891"
-    assert made.health == HealthCheck(paths=("/ready",), startup_timeout=300.0)
+    assert made.health == HealthCheck(
+        start_up=StartUp(paths=("/ready",), budget=300.0), readiness=Readiness(paths=("/ready",))
+    )
     assert made.stop_timeout == 30.0
     assert "canary" not in repr(made)
 
