@@ -13,7 +13,7 @@ from quart import Response, request
 from muxi.api.exchange import current
 from muxi.api.formations import ONE
 from muxi.api.routing import Endpoint
-from muxi.api.uploads import Intake, has_bundle, wrong_type
+from muxi.api.uploads import Intake, has_bundle, require_json, wrong_type
 from muxi.api.watching import answer
 from muxi.errors import Conflict, NotFound, RequestError, Unprocessable
 from muxi.formation.identifier import id_problem
@@ -65,7 +65,8 @@ class DeployRoutes:
         return await self._deploy(self._intake.from_body(), formation_id)
 
     async def _from_json(self, formation_id: str | None) -> Response:
-        if formation_id is not None and not has_bundle():
+        require_json()
+        if formation_id is not None:
             self._admit(formation_id, "formation id")
         wanted = await self._intake.from_json()
         named = wanted.formation_id or formation_id

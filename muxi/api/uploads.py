@@ -75,8 +75,7 @@ class Intake:
 
     async def from_json(self) -> BundleRequest:
         """Return the bundle that a JSON object names or holds. Raises RequestError, Unprocessable."""
-        if "json" not in request.headers.get("Content-Type", "").lower():
-            raise wrong_type("application/gzip or application/json")
+        require_json()
         settings = self._settings
         content = await read_object(aiter(request.body), settings.max_json_size, settings.body_chunk_timeout)
         return BundleRequest.parse(content)
@@ -98,6 +97,12 @@ def has_bundle() -> bool:
     """Say whether the body is a bundle, by its Content-Type."""
     content_type = request.headers.get("Content-Type", "").lower()
     return any(bundle_type in content_type for bundle_type in BUNDLE_TYPES)
+
+
+def require_json() -> None:
+    """Raise RequestError unless the body is JSON, by its Content-Type."""
+    if "json" not in request.headers.get("Content-Type", "").lower():
+        raise wrong_type("application/gzip or application/json")
 
 
 def wrong_type(wanted: str) -> RequestError:

@@ -104,7 +104,7 @@ class ServerClient:
     def download(self, path: str, **params: str | int) -> Iterator[Iterator[bytes]]:
         """Give the bytes of an answer as they come. Raises MuxiError, also when they are cut off."""
         with self._answer("GET", path, params, seconds=SILENCE_SECONDS, accept="*/*") as response:
-            yield response.iter_raw()
+            yield response.iter_bytes()
 
     @contextmanager
     def stream(

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -56,8 +57,9 @@ def sweep(tmp: Path) -> None:
         for leftover in tmp.iterdir():
             remove_tree(leftover)
         for home in tmp.parent.iterdir():
-            if home != tmp and home.is_dir() and not home.is_symlink() and not any(home.iterdir()):
-                home.rmdir()
+            with suppress(OSError):  # most are not empty, and not to be removed
+                if home != tmp:
+                    home.rmdir()
 
 
 def move_away(path: Path, tmp: Path) -> bool:
@@ -113,8 +115,8 @@ class Releases:
     def recover(self) -> Release | None:
         """Clear away what a killed server left half done, and return the committed release.
 
-        For the start, when no process of the formation runs any more: removes releases that
-        were never committed or are kept no longer, takes back what they brought, mends links.
+        For the start, when no process of an uncommitted release runs any more: removes releases
+        that were never committed or are kept no longer, takes back what they brought, mends links.
         """
         found = self._load()
         with disk_work("put the formation's files in order"):
@@ -227,25 +229,35 @@ class Releases:
 
     def clear(self) -> None:
         """Remove what a first deploy made that did not come to its end; a draft stays."""
-        if not self.draft.is_dir():
-            self.remove()
-            return
         with disk_work("remove the formation's files"):
-            for name in ("current", "previous", versions.FILE_NAME, "releases", "state"):
-                remove_tree(self.home / name)
+            if self.draft.is_dir():
+                for name in ("current", "previous", versions.FILE_NAME, "releases", "state"):
+                    remove_tree(self.home / name)
+            else:
+                move_away(self.home, workspace(self._base))
 
     def remove(self) -> None:
         """Remove the formation with all releases, its state and its draft; nothing there is fine.
 
         One rename takes it out of sight, so a crash leaves all of it or none. What can't be
-        deleted after that stays in the workspace until the next start-up.
+        deleted after that stays in the workspace until the next start-up. Where no release has been
+        committed yet there is no formation to remove, and a draft stays.
         """
+        if not (self.home / versions.FILE_NAME).exists():
+            self.clear()
+            return
         with disk_work("remove the formation's files"):
             move_away(self.home, workspace(self._base))
 
     def _write(self, updated: VersionFile) -> None:
+        """Commit, and then tidy up. Raises StorageError only where version.json is still the old one."""
         with disk_work("commit the release"):
-            versions.save(self.home, updated)
+            try:
+                versions.save(self.home, updated)
+            except OSError:
+                # It may be in its place and only not be known to survive a power cut.
+                if versions.load(self.home) != updated:
+                    raise
         try:
             self._link(updated)
             keep_seeds(self.state)

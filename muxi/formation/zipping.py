@@ -121,20 +121,26 @@ class Download:
 def copy_database(source: Path, copy: Path) -> None:
     """Copy an SQLite database as it is at one moment, also while it is written to.
 
-    What is no such database is copied as it is. Raises OperatorError when it can't be read, OSError.
+    What is no such database is copied as it is. Raises OperatorError when it can't be read, or is
+    locked for longer than BUSY_SECONDS, and OSError.
     """
     with source.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             shutil.copyfile(source, copy)
             return
+    deadline = time.monotonic() + BUSY_SECONDS
+
+    def give_up(status: int, _left: int, _pages: int) -> None:
+        # `backup` itself tries again for ever.
+        if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() > deadline:
+            raise sqlite3.OperationalError("the formation has it locked")
+
     try:
         with (
-            closing(
-                sqlite3.connect(f"file:{quote(str(source))}?mode=rw", uri=True, timeout=BUSY_SECONDS)
-            ) as live,
+            closing(sqlite3.connect(f"file:{quote(str(source))}?mode=rw", uri=True, timeout=1.0)) as live,
             closing(sqlite3.connect(copy)) as made,
         ):
-            live.backup(made)
+            live.backup(made, progress=give_up)
     except sqlite3.Error as error:
         raise OperatorError(
             f"{DATABASE} can't be copied: {error}.",

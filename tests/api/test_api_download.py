@@ -160,6 +160,19 @@ async def test_a_database_that_is_not_sound_is_said_before_the_answer(api: Api) 
     assert list(workspace(api.facilities.formations_dir).iterdir()) == []
 
 
+async def test_a_database_that_stays_locked_is_not_waited_for_for_ever(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = api.facilities.releases("my-bot").state / "memory.db"
+    monkeypatch.setattr(zipping, "BUSY_SECONDS", 0.0)
+    with closing(sqlite3.connect(database)) as live:
+        live.execute("CREATE TABLE a (n)")
+        live.execute("BEGIN EXCLUSIVE")
+        answer = await api.get(f"{PATH}?db=true")
+    assert (answer.status, answer.json["error_code"]) == (500, "DatabaseError")
+    assert "locked" in answer.json["message"]
+
+
 async def test_links_that_an_app_made_are_not_followed(api: Api, tmp_path: Path) -> None:
     release = api.facilities.releases("my-bot").current()
     assert release is not None

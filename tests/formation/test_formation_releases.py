@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from muxi import files
 from muxi.errors import BundleError, RequestError, StorageError
 from muxi.formation import releases as releases_module
 from muxi.formation import state as state_module
@@ -199,6 +200,32 @@ def test_clearing_leaves_a_draft(base: Path) -> None:
     remove_tree(releases.draft)
     releases.clear()
     assert not releases.home.exists()
+
+
+def test_removing_what_was_never_deployed_leaves_a_draft(base: Path) -> None:
+    releases = Releases(base, "hello")
+    releases.place(extracted(base, MUXI_md="x"), semantic="1", bundle_hash="", content_hash="")
+    releases.draft.mkdir()
+    releases.remove()
+    assert [path.name for path in releases.home.iterdir()] == ["draft"]
+    install(base, releases)
+    releases.remove()
+    assert not releases.home.exists()
+
+
+def test_a_commit_that_is_not_synced_is_a_commit(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rename is done: telling the caller otherwise would have it undo what counts already."""
+
+    def not_synced(directory: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    releases = Releases(base, "hello")
+    install(base, releases)
+    second = releases.place(extracted(base), semantic="2", bundle_hash="", content_hash="")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sync_directory", not_synced)
+        releases.commit(second)
+    assert releases.current() == second
 
 
 def test_a_placed_release_can_be_discarded_and_a_committed_one_not(base: Path) -> None:
