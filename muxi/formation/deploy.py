@@ -19,7 +19,6 @@ from muxi.errors import MuxiError
 from muxi.formation.bring_up import addresses, bring_up, started
 from muxi.formation.check import check_bundle
 from muxi.formation.cleanup import in_thread, remove_logs, settle
-from muxi.formation.commit import commit_release
 from muxi.formation.disk import remove_tree
 from muxi.registry.records import FormationRecord
 
@@ -48,7 +47,7 @@ async def deploy(
             release = await _place(owner, manifest, bundle, source.bundle_hash(bundle), undo)
             await bring_up(owner, operation, release, persistent=False)
             operation.decided = True
-            await commit_release(owner.facilities.releases(owner.id), release)
+            await in_thread(owner.facilities.releases(owner.id).commit, release)
             undo.pop_all()
         await source.used()
     except MuxiError as error:

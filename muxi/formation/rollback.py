@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.errors import MuxiError
-from muxi.formation.cleanup import settle
-from muxi.formation.commit import commit_rollback
+from muxi.formation.cleanup import in_thread, settle
 from muxi.formation.exchange import exchange, explain, keep_word, outcome
 from muxi.formation.manifest import read_manifest
 from muxi.formation.orders import committed_release
@@ -37,7 +36,7 @@ async def rollback(owner: Owner, operation: Operation, *, wish: RollbackWish) ->
             release,
             manifest,
             wanted=wish.strategy,
-            commit=partial(commit_rollback, releases, release),
+            commit=partial(in_thread, releases.roll_back, release.number),
         )
         await keep_word(owner)
     except MuxiError as error:

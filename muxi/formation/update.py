@@ -22,7 +22,6 @@ import trio
 from muxi.errors import Conflict, MuxiError
 from muxi.formation.check import check_bundle
 from muxi.formation.cleanup import in_thread, settle
-from muxi.formation.commit import commit_release
 from muxi.formation.disk import remove_tree
 from muxi.formation.exchange import exchange, explain, keep_word, outcome
 from muxi.formation.orders import committed_release
@@ -94,7 +93,7 @@ async def _install(owner: Owner, operation: Operation, coming: _Coming) -> Mappi
             release,
             coming.manifest,
             wanted=coming.strategy,
-            commit=partial(commit_release, releases, release),
+            commit=partial(in_thread, releases.commit, release),
         )
     except BaseException:
         await in_thread(releases.discard, release)  # a committed one is left alone
