@@ -23,7 +23,7 @@ import httpx
 from muxi.auth.scheme import authorization_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 KEY = "muxi_pk_" + "0123456789abcdef01234567"
@@ -226,16 +226,19 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(directory: Path, more: str = "", **variables: str) -> Iterator[LiveServer]:
+def running(
+    directory: Path, more: str = "", *, program: Sequence[str] = ("-m", "muxi"), **variables: str
+) -> Iterator[LiveServer]:
     """Run a server on a port of the system's choice, with its directories below `directory`.
 
+    `program` is what the interpreter runs: something else than the server itself puts faults into it.
     Starting it again on the same directory is a restart. At the end it is asked to end, and
     killed when it does not.
     """
     if not (directory / "config").exists():
         write_config(directory, more)
     process = subprocess.Popen(
-        [sys.executable, "-m", "muxi", "start"],
+        [sys.executable, *program, "start"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
