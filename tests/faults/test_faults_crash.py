@@ -2,7 +2,7 @@
 
 A walk goes on from one death to the next in the same directory, as a machine with bad luck would.
 By default every fourth step is taken, beginning with the number of the operation, so that all
-kinds of steps are among them; MUXI_CRASH_WALK=full takes them all.
+kinds of steps are among them; MUXI_FAULTS=full takes them all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.integration import counter
 from tests.integration.outside import processes, until
 from tests.live import LiveServer, bundle, free_ports, running, write_config
 
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-COUNTER = (HERE / "counter.py").read_bytes()
+COUNTER = Path(counter.__file__).read_bytes()
 DYING = (str(HERE / "dying.py"),)
 ID = "counts"
-STRIDE = 1 if os.environ.get("MUXI_CRASH_WALK") == "full" else 4
+STRIDE = 1 if os.environ.get("MUXI_FAULTS") == "full" else 4
 MOST_STEPS = 400
 
 Operation = Callable[[LiveServer], httpx.Response]
