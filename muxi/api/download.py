@@ -55,7 +55,7 @@ class DownloadRoutes:
             hold=settings.download_secrets,
         )
         current().resources.push_async_callback(_close, download)
-        await trio.to_thread.run_sync(download.collect, settings.disk_reserve)
+        await trio.to_thread.run_sync(download.prepare, settings.disk_reserve)
         body = b"" if request.method == "HEAD" else ZipBody(download)
         response = Response(body, 200, content_type="application/zip")
         response.timeout = None

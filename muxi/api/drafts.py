@@ -22,7 +22,6 @@ from muxi.api.routing import Endpoint
 from muxi.api.watching import answer
 from muxi.errors import Conflict, MuxiError, NotFound, RequestError
 from muxi.formation.identifier import validate_formation_id
-from muxi.formation.manifest import read_manifest
 from muxi.formation.members import holds_secrets
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ class DraftRoutes:
                 code="DraftOutdated",
                 cure="Look at what changed, then deploy without require_base, or begin a new draft.",
             )
-        await trio.to_thread.run_sync(read_manifest, draft.root)
+        await trio.to_thread.run_sync(draft.manifest)
         try:
             running = self._fleet.get(formation_id).operation_id
         except NotFound:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+from muxi.errors import StorageError
 from muxi.files import PRIVATE_DIRECTORY, sync_directory
 from muxi.formation.disk import disk_work
-from muxi.formation.state import DATABASE, SIDES, STATE_FILES, link_state
+from muxi.formation.state import DATABASE, SIDES, STATE_FILES, is_sqlite, link_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+BUSY_SECONDS = 5.0
+"""How long a database may be locked by whoever still reads it."""
 REPLACED = "replaced"
 """Below the state directory: what the latest collecting found to be the older of two copies."""
 
@@ -30,7 +33,7 @@ def collect_state(root: Path, state: Path) -> tuple[str, ...]:
     database open would go on with the one that is put aside. Where the state directory has a file of the
     name, the one written last is the live one from now on, and the other goes to `replaced/`
     there. A crash in between is made good by the next call. Returns the names collected. Raises
-    StorageError.
+    StorageError; what could not be collected is where it was.
     """
     with disk_work("collect the formation's state"):
         names = tuple(name for name in STATE_FILES if _is_regular(root / name))
@@ -53,32 +56,48 @@ def _collect(root: Path, state: Path, name: str) -> None:
             _fold_log(database)
     if live.exists() and live.stat().st_mtime_ns > found.stat().st_mtime_ns:
         _set_aside(found, state, name)
-        link_state(root, name)
-        return
-    if live.exists():
-        _copy_aside(live, state, name)
-    if name == DATABASE:
-        for side in SIDES:
-            (state / side).unlink(missing_ok=True)
-    found.chmod(0o600)
-    found.replace(live)
+    else:
+        if live.exists():
+            _copy_aside(live, state, name)
+        if name == DATABASE:
+            _remove_sides(state)
+        found.chmod(0o600)
+        found.replace(live)
     link_state(root, name)
-    for side in SIDES if name == DATABASE else ():
-        (root / side).unlink(missing_ok=True)
+    if name == DATABASE:
+        _remove_sides(root)
 
 
 def _fold_log(database: Path) -> None:
     """Write a database's write-ahead log into it, keeping the time at which it was last written.
 
-    One that SQLite can't read stays as it is.
+    Raises StorageError when that can't be done: moved without its log it would lose what is in it.
     """
     log = database.with_name(f"{database.name}-wal")
-    if not (_is_regular(database) and _is_regular(log)):
+    if not (_is_regular(database) and _is_regular(log) and is_sqlite(database)):
         return
     written = max(database.stat().st_mtime_ns, log.stat().st_mtime_ns)
-    with suppress(sqlite3.Error), closing(sqlite3.connect(database, timeout=5.0)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    try:
+        with closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection:
+            (busy, *_counts) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error as error:
+        raise _not_folded(database, str(error)) from error
+    if busy:
+        raise _not_folded(database, "a process has it open")
     os.utime(database, ns=(written, written))
+
+
+def _not_folded(database: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"{database} was not collected: {reason}.",
+        code="StateNotCollected",
+        cure="It stays where it is; end what uses it, then restart the formation.",
+    )
+
+
+def _remove_sides(directory: Path) -> None:
+    for side in SIDES:
+        (directory / side).unlink(missing_ok=True)
 
 
 def _set_aside(path: Path, state: Path, name: str) -> None:

@@ -23,10 +23,12 @@ from muxi.formation import inside
 from muxi.formation.bundle import gather
 from muxi.formation.disk import disk_work, remove_tree, storage_error
 from muxi.formation.inside import Entry, bad_path, clean_path
+from muxi.formation.manifest import FILE_NAMES, parse_manifest, read_manifest
 from muxi.formation.releases import move_away
-from muxi.formation.state import DATABASE, SIDES, STATE_FILES
+from muxi.formation.state import DATABASE, SIDES, TUNING_FILES
 from muxi.formation.template import new_formation
 from muxi.formation.tree import TreeReader, fingerprint
+from muxi.formation.yaml_tree import MAX_SIZE
 from muxi.timestamps import rfc3339
 
 if TYPE_CHECKING:
@@ -35,9 +37,12 @@ if TYPE_CHECKING:
 
     from muxi.config.model import BundleLimits, DraftLimits
     from muxi.formation.bundle import Bundle
+    from muxi.formation.manifest import Manifest
     from muxi.formation.releases import Release, Releases
 
 META = ".draft-meta.json"
+_OURS = frozenset({META}).__contains__
+_NOT_CLONED = frozenset({DATABASE, *SIDES, META, *TUNING_FILES}).__contains__
 
 
 class DraftMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,7 +92,7 @@ class Draft:
 
         def fill(root: Path) -> None:
             for name, content in new_formation(self._releases.home.name).items():
-                inside.write_file(root, (name,), content.encode())
+                inside.write_file(root, (name,), content.encode(), self._tmp)
 
         self._make(DraftMeta(created_at=rfc3339(time.time())), fill)
 
@@ -105,12 +110,13 @@ class Draft:
             )
 
         def fill(root: Path) -> None:
-            leave_out = (DATABASE, *SIDES, META)
             root.rmdir()  # made by `gather`
-            gather(TreeReader(live.path, leave_out, only_plain=True), root, limits, check_cancelled)
-            for name in STATE_FILES:
-                if name != DATABASE and (self._releases.state / name).is_file():
-                    inside.write_file(root, (name,), (self._releases.state / name).read_bytes())
+            gather(TreeReader(live.path, _NOT_CLONED, only_plain=True), root, limits, check_cancelled)
+            for entry in inside.list_directory(self._releases.state, ()):
+                if entry.name in TUNING_FILES and entry.kind == "file":
+                    parts = (entry.name,)
+                    data = inside.read_file(self._releases.state, parts, self._limits.max_file_size)
+                    inside.write_file(root, parts, data, self._tmp)
 
         meta = DraftMeta(
             base_version=live.semantic, created_at=rfc3339(time.time()), base_release=live.number
@@ -135,7 +141,8 @@ class Draft:
         parts = self._file(path)
         with self._work("write to the draft"):
             self._check_limits(len(data))
-            inside.write_file(self.root, parts, data)
+            self._tmp.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            inside.write_file(self.root, parts, data, self._tmp)
         return "/".join(parts)
 
     def delete(self, path: str) -> str:
@@ -148,6 +155,15 @@ class Draft:
             remove_tree(aside)
         return "/".join(parts)
 
+    def manifest(self) -> Manifest:
+        """Read the draft's manifest. Raises RequestError (ParseError, InvalidPath), NotFound."""
+        with self._work("read the draft"):
+            names = [entry.name for entry in inside.list_directory(self.root, ())]
+            found = next((name for name in FILE_NAMES if name in names), None)
+            if found is None:
+                return read_manifest(self.root)  # which says what there should be
+            return parse_manifest(inside.read_file(self.root, (found,), MAX_SIZE), found, names)
+
     def discard(self) -> None:
         """Remove the draft. Raises NotFound (DraftNotFound)."""
         with self._work("remove the draft"):
@@ -156,17 +172,17 @@ class Draft:
     def fingerprint(self) -> object:
         """Return what is equal as long as no file of the draft was changed. Raises NotFound."""
         with self._work("look at the draft"):
-            return fingerprint(self.root, (META,))
+            return fingerprint(self.root, _OURS)
 
     def copy(self, destination: Path, limits: BundleLimits, check_cancelled: Callable[[], None]) -> Bundle:
         """Make a bundle of the draft's files, which stay. Raises NotFound, BundleError."""
         with self._work("copy the draft"):
-            return gather(TreeReader(self.root, (META,)), destination, limits, check_cancelled)
+            return gather(TreeReader(self.root, _OURS), destination, limits, check_cancelled)
 
     def measure(self) -> Stat:
         """Count what the draft has. Raises NotFound."""
         with self._work("measure the draft"):
-            members = list(TreeReader(self.root, (META,)))
+            members = list(TreeReader(self.root, _OURS))
         return Stat(len(members), sum(member.size for member in members))
 
     def _check_limits(self, size: int) -> None:

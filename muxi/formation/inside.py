@@ -99,25 +99,26 @@ def read_file(root: Path, parts: Parts, max_size: int) -> bytes:
     return data
 
 
-def write_file(root: Path, parts: Parts, data: bytes) -> None:
+def write_file(root: Path, parts: Parts, data: bytes, tmp: Path) -> None:
     """Make or replace a file in one step; missing directories are made.
 
-    Files that hold secrets are 0600; another that is there keeps its x bit. Raises RequestError, OSError.
+    It is written in `tmp`, on the same file system. Files that hold secrets are 0600; another that is
+    there keeps its x bit. Raises RequestError, OSError.
     """
     name = _name(parts)
+    temporary = tmp / f"draft.{secrets.token_hex(8)}.file"
     with _directory(root, parts[:-1], make=True) as directory, _explained(parts):
         mode = file_mode(name, _old_mode(directory, name))
-        temporary = f".{secrets.token_hex(8)}.tmp"
-        fd = os.open(temporary, _MAKE, 0o600, dir_fd=directory)
+        fd = os.open(temporary, _MAKE, 0o600)
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fchmod(fd, mode)
                 os.fsync(fd)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(temporary, name, dst_dir_fd=directory)
         except BaseException:
-            os.unlink(temporary, dir_fd=directory)
+            temporary.unlink()
             raise
         os.fsync(directory)
 

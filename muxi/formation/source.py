@@ -84,15 +84,16 @@ class UploadSource:
 class DraftSource:
     """A formation's draft. It is copied, so one that can't be deployed is still there afterwards.
 
-    Once it is deployed it goes, unless it was edited on since.
+    Once it is deployed it goes, unless it was edited on since. `message` is what watchers are told.
     """
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft, message: str = "Deploying new formation from draft...") -> None:
         self._draft = draft
+        self._message = message
         self._copied: object = None
 
     async def prepare(self, operation: Operation, workplace: Path, settings: FormationsConfig) -> Bundle:
-        operation.progress("validating", "Deploying new formation from draft...")
+        operation.progress("validating", self._message)
         return await trio.to_thread.run_sync(self._copy, workplace, settings)
 
     def _copy(self, workplace: Path, settings: FormationsConfig) -> Bundle:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 DATABASE = "memory.db"
-STATE_FILES = (DATABASE, "MUXI.md", "PENDING-MUXI.md")
+TUNING_FILES = ("MUXI.md", "PENDING-MUXI.md")
+STATE_FILES = (DATABASE, *TUNING_FILES)
 SIDES = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 """What SQLite keeps beside a database: its write-ahead log, and an index that is rebuilt."""
 
@@ -85,6 +86,12 @@ def take_back_seeds(state: Path, committed: Collection[int]) -> None:
                 (state / side).unlink(missing_ok=True)
     mark.unlink()
     sync_directory(state)
+
+
+def is_sqlite(path: Path) -> bool:
+    """Say whether a file begins as an SQLite 3 database does. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
 
 
 def link_state(root: Path, name: str) -> None:

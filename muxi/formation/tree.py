@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from muxi.formation.tar import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from muxi.formation.tar import MemberKind
+
+LeftOut = Callable[[str], bool]
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -20,23 +24,27 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, 
 class TreeReader:
     """Members in the order of their names, directories before what is in them.
 
-    `leave_out` are names at the top. Links and the like are members too, for the bundle's policy to
-    refuse, unless `only_plain`: then they are passed over. Raises OSError.
+    `left_out` is asked of each path below the root; nothing below a directory left out is looked at.
+    Links and the like are members too, for the bundle's policy to refuse, unless `only_plain`: then
+    they are passed over. `modified` is when the current member was last written, in Unix seconds.
+    Raises OSError.
     """
 
-    def __init__(self, root: Path, leave_out: Collection[str] = (), *, only_plain: bool = False) -> None:
+    def __init__(self, root: Path, left_out: LeftOut, *, only_plain: bool = False) -> None:
         self._root = root
-        self._leave_out = leave_out
+        self._left_out = left_out
         self._only_plain = only_plain
         self._open: tuple[str, int, int] | None = None  # the current member: name, directory, size
+        self.modified = 0.0
 
     def __iter__(self) -> Iterator[Member]:
-        for found in _walk(self._root, self._leave_out):
+        for found in _walk(self._root, self._left_out):
             kind = _kind(found.status.st_mode)
             if self._only_plain and kind not in {"file", "directory"}:
                 continue
             size = found.status.st_size if kind == "file" else 0
             self._open = (found.name, found.directory, size)
+            self.modified = found.status.st_mtime
             yield Member(found.path, kind, size, stat.S_IMODE(found.status.st_mode))
 
     def content(self, piece: int) -> Iterator[bytes]:
@@ -49,11 +57,11 @@ class TreeReader:
                 yield data
 
 
-def fingerprint(root: Path, leave_out: Collection[str] = ()) -> frozenset[tuple[str, int, int, int]]:
+def fingerprint(root: Path, left_out: LeftOut) -> frozenset[tuple[str, int, int, int]]:
     """Return what differs as soon as anything below `root` was changed. Raises OSError."""
     return frozenset(
         (found.path, found.status.st_ino, found.status.st_size, found.status.st_mtime_ns)
-        for found in _walk(root, leave_out)
+        for found in _walk(root, left_out)
         if not stat.S_ISDIR(found.status.st_mode)
     )
 
@@ -67,16 +75,14 @@ class _Found(NamedTuple):
     status: os.stat_result
 
 
-def _walk(root: Path, leave_out: Collection[str]) -> Iterator[_Found]:
+def _walk(root: Path, left_out: LeftOut) -> Iterator[_Found]:
     top = str(root)
     for directory, below, files, fd in os.fwalk(top, onerror=_raise, follow_symlinks=False):
-        if directory == top:
-            below[:] = [name for name in below if name not in leave_out]
-            files[:] = [name for name in files if name not in leave_out]
-        below.sort()
         prefix = "" if directory == top else f"{os.path.relpath(directory, top)}/"
-        for name in (*below, *sorted(files)):
-            yield _Found(name, fd, prefix + name, os.stat(name, dir_fd=fd, follow_symlinks=False))
+        below[:] = sorted(name for name in below if not left_out(prefix + name))
+        for name in (*below, *sorted(name for name in files if not left_out(prefix + name))):
+            with suppress(FileNotFoundError):  # gone meanwhile
+                yield _Found(name, fd, prefix + name, os.stat(name, dir_fd=fd, follow_symlinks=False))
 
 
 def _kind(mode: int) -> MemberKind:

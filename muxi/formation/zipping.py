@@ -7,7 +7,6 @@ and nothing has to be sought. Blocks.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import sqlite3
@@ -15,7 +14,7 @@ import stat
 import time
 import zipfile
 from contextlib import closing
-from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
@@ -23,17 +22,19 @@ from muxi.errors import OperatorError
 from muxi.files import PRIVATE_DIRECTORY
 from muxi.formation.disk import disk_work, remove_tree, require_space
 from muxi.formation.members import DIRECTORY_MODE, file_mode
-from muxi.formation.state import DATABASE, SIDES, STATE_FILES
+from muxi.formation.state import DATABASE, SIDES, TUNING_FILES, is_sqlite
+from muxi.formation.tree import TreeReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from muxi.formation.tar import Member
 
 PIECE = 256 * 1024
 BUSY_SECONDS = 30.0
 """How long a copy of a database waits for a formation that is writing to it."""
 _FIRST_YEAR = 1980
-_READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Sink(Protocol):
@@ -42,16 +43,8 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A name in the zip, and the file whose content it has; None for a directory."""
-
-    name: str
-    source: Path | None
-
-
 class Download:
-    """What goes into the zip of one release. Make it by `collect`; `close` removes its own files.
+    """The zip of one release. Make it, `prepare` it, `write` it; `close` removes its own files.
 
     `with_database` puts `memory.db` in, as a consistent copy made while the formation runs.
     `hold` says which files of secrets go in: `all`, `encrypted` (not `.key`) or `none`.
@@ -63,59 +56,57 @@ class Download:
         self._own = tmp / f"download.{secrets.token_hex(8)}"
         self._with_database = with_database
         self._hold = hold
-        self.items: list[Item] = []
 
-    def collect(self, reserve: int) -> None:
-        """List the files, and copy the database. Raises StorageError, OperatorError."""
-        with disk_work("read the formation's files"):
-            self.items = list(self._items(self._root, ""))
-            database = self._state / DATABASE
-            if self._with_database and database.is_file():
-                size = database.stat().st_size
-                require_space(self._own.parent, size, reserve, f"copy {DATABASE}")
-                self._own.mkdir(mode=PRIVATE_DIRECTORY)
-                copy_database(database, self._own / DATABASE)
-                self.items.append(Item(DATABASE, self._own / DATABASE))
+    def prepare(self, reserve: int) -> None:
+        """Copy the database, and others of its name below. Raises StorageError, OperatorError."""
+        with disk_work(f"copy {DATABASE}"):
+            self._own.mkdir(mode=PRIVATE_DIRECTORY, parents=True)
+            databases = self._databases() if self._with_database else {}
+            needed = sum(path.stat().st_size for path in databases.values())
+            require_space(self._own, needed, reserve if databases else 0, f"copy {DATABASE}")
+            for name, path in databases.items():
+                (self._own / name).parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+                copy_database(path, self._own / name)
+
+    def _databases(self) -> dict[str, Path]:
+        """Return the databases by their names in the zip; the formation's own is with its state."""
+        found: dict[str, Path] = {}
+        own = self._state / DATABASE
+        if own.is_file() and not own.is_symlink():
+            found[DATABASE] = own
+        for member in TreeReader(self._root, lambda path: _last(path).startswith("."), only_plain=True):
+            if member.kind == "file" and _last(member.name) == DATABASE:
+                found[member.name] = self._root / member.name
+        return found
 
     def write(self, sink: Sink, check_cancelled: Callable[[], None]) -> None:
         """Write the zip. Raises OSError, and whatever `sink` and `check_cancelled` raise."""
         with zipfile.ZipFile(_Unseekable(sink), "w", zipfile.ZIP_DEFLATED) as archive:
-            for item in self.items:
-                check_cancelled()
-                if item.source is None:
-                    archive.writestr(_info(item.name, stat.S_IFDIR | DIRECTORY_MODE, time.time()), b"")
-                else:
-                    _add(archive, item.name, item.source, check_cancelled)
+            for reader in (
+                TreeReader(self._root, self._left_out, only_plain=True),
+                TreeReader(self._state, lambda path: path not in TUNING_FILES, only_plain=True),
+                TreeReader(self._own, lambda _path: False),
+            ):
+                for member in reader:
+                    check_cancelled()
+                    _add(archive, member, reader, check_cancelled)
 
     def close(self) -> None:
         remove_tree(self._own)
 
-    def _items(self, directory: Path, prefix: str) -> Iterator[Item]:
-        with os.scandir(directory) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-        for entry in entries:
-            if self._left_out(entry.name):
-                continue
-            path, name = directory / entry.name, prefix + entry.name
-            if not prefix and entry.name in STATE_FILES and entry.is_symlink():
-                if (self._state / entry.name).is_file():
-                    yield Item(name, self._state / entry.name)
-            elif entry.is_dir(follow_symlinks=False):
-                yield Item(f"{name}/", None)
-                yield from self._items(path, f"{name}/")
-            elif entry.is_file(follow_symlinks=False):
-                yield Item(name, path)
-
-    def _left_out(self, name: str) -> bool:
+    def _left_out(self, path: str) -> bool:
+        name = _last(path)
         if name in {DATABASE, *SIDES}:
-            return True  # the formation's own comes as a copy, if it comes
-        if name == "secrets.enc":
-            return self._hold == "none"
-        if name == ".env":
+            return True  # copies come, if they come
+        if name in {"secrets.enc", ".env"}:
             return self._hold == "none"
         if name == ".key":
             return self._hold != "all"
         return name.startswith(".")
+
+
+def _last(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
 
 
 def copy_database(source: Path, copy: Path) -> None:
@@ -124,10 +115,9 @@ def copy_database(source: Path, copy: Path) -> None:
     What is no such database is copied as it is. Raises OperatorError when it can't be read, or is
     locked for longer than BUSY_SECONDS, and OSError.
     """
-    with source.open("rb") as file:
-        if file.read(16) != b"SQLite format 3\0":
-            shutil.copyfile(source, copy)
-            return
+    if not is_sqlite(source):
+        shutil.copyfile(source, copy)
+        return
     deadline = time.monotonic() + BUSY_SECONDS
 
     def give_up(status: int, _left: int, _pages: int) -> None:
@@ -149,30 +139,38 @@ def copy_database(source: Path, copy: Path) -> None:
         ) from error
 
 
-def _add(archive: zipfile.ZipFile, name: str, path: Path, check_cancelled: Callable[[], None]) -> None:
-    """Add a file, of one that grows meanwhile no more than it had; one that is gone is left out."""
+def _add(
+    archive: zipfile.ZipFile, member: Member, reader: TreeReader, check_cancelled: Callable[[], None]
+) -> None:
+    """Add a file or directory; what is there already stays, and what is gone meanwhile is left out."""
+    name = f"{member.name}/" if member.kind == "directory" else member.name
+    if name in archive.NameToInfo:  # an app has put a file in the place of a link to its state
+        return
+    info = _info(name, member.mode, reader.modified)
+    if member.kind == "directory":
+        archive.writestr(info, b"")
+        return
+    info.file_size = member.size
+    pieces = reader.content(PIECE)
     try:
-        fd = os.open(path, _READ)
+        first = next(pieces, b"")
     except FileNotFoundError:
         return
-    with os.fdopen(fd, "rb", buffering=0) as file:
-        status = os.fstat(fd)
-        info = _info(name, stat.S_IFREG | file_mode(name, status.st_mode), status.st_mtime)
-        info.file_size = left = status.st_size
-        with archive.open(info, "w") as member:
-            while data := file.read(min(PIECE, left)):
-                check_cancelled()
-                left -= len(data)
-                member.write(data)
+    with archive.open(info, "w") as added:
+        for data in chain((first,), pieces):
+            check_cancelled()
+            added.write(data)
 
 
 def _info(name: str, mode: int, modified: float) -> zipfile.ZipInfo:
     """Describe a member; the clients take its mode from here, and would have 0 without it."""
     when = time.localtime(modified)[:6]
     info = zipfile.ZipInfo(name, max(when, (_FIRST_YEAR, 1, 1, 0, 0, 0)))
-    info.compress_type = zipfile.ZIP_STORED if name.endswith("/") else zipfile.ZIP_DEFLATED
+    is_directory = name.endswith("/")
+    unix = stat.S_IFDIR | DIRECTORY_MODE if is_directory else stat.S_IFREG | file_mode(name, mode)
+    info.compress_type = zipfile.ZIP_STORED if is_directory else zipfile.ZIP_DEFLATED
     info.create_system = 3  # Unix
-    info.external_attr = mode << 16 | (0x10 if name.endswith("/") else 0)
+    info.external_attr = unix << 16 | (0x10 if is_directory else 0)
     return info
 
 

@@ -148,7 +148,8 @@ async def test_the_database_is_whole_while_it_is_written_to(api: Api, tmp_path: 
 
 async def test_nothing_is_left_behind(api: Api) -> None:
     (api.facilities.releases("my-bot").state / "memory.db").write_text("no SQLite")
-    assert contents(await api.get(f"{PATH}?db=true"))["memory.db"] == b"no SQLite"
+    found = contents(await api.get(f"{PATH}?db=true"))
+    assert (found["memory.db"], found["data/memory.db"]) == (b"no SQLite", b"another")
     assert list(workspace(api.facilities.formations_dir).iterdir()) == []
 
 
@@ -182,8 +183,19 @@ async def test_links_that_an_app_made_are_not_followed(api: Api, tmp_path: Path)
     (release.path / "agents" / "memory.md").symlink_to(tmp_path / "outside" / "file")
     (release.path / "MUXI.md").unlink()
     (release.path / "MUXI.md").symlink_to(tmp_path / "outside" / "file")
-    answer = await api.get(PATH)
+    state = api.facilities.releases("my-bot").state
+    for name in ("PENDING-MUXI.md", "memory.db"):
+        (state / name).symlink_to(tmp_path / "outside" / "file")
+    answer = await api.get(f"{PATH}?db=true")
     assert b"not yours" not in b"".join(contents(answer).values())
+
+
+async def test_a_file_that_replaced_a_link_is_there_once(api: Api) -> None:
+    release = api.facilities.releases("my-bot").current()
+    assert release is not None
+    (release.path / "MUXI.md").unlink()
+    (release.path / "MUXI.md").write_text("written by the app")
+    assert contents(await api.get(PATH))["MUXI.md"] == b"written by the app"
 
 
 async def test_who_is_not_there(tmp_path: Path) -> None:

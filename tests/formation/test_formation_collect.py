@@ -126,6 +126,26 @@ def test_what_is_no_database_comes_back_too(root: Path, state: Path) -> None:
     assert linked(root)
 
 
+def test_a_database_in_use_stays_with_its_log(
+    root: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect_module, "BUSY_SECONDS", 0.0)
+    (root / "memory.db").unlink()
+    database(root / "memory.db", "new", leave_log=True)
+    with closing(sqlite3.connect(root / "memory.db")) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT text FROM notes").fetchall() == [("new",)]
+        with closing(sqlite3.connect(root / "memory.db")) as writer, writer:
+            writer.execute("INSERT INTO notes VALUES ('newer')")
+        with pytest.raises(StorageError) as caught:
+            collect_state(root, state)
+    assert caught.value.code == "StateNotCollected"
+    assert rows(root / "memory.db") == ["new", "newer"]
+    assert not (root / "memory.db").is_symlink()
+    assert collect_state(root, state) == ("memory.db",)
+    assert rows(state / "memory.db") == ["new", "newer"]
+
+
 class Killed(BaseException):
     pass
 

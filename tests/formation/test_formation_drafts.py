@@ -97,6 +97,28 @@ def test_a_clone_has_the_files_and_the_tuning_but_not_the_database(releases: Rel
     assert meta.drifted(releases.current())
 
 
+def test_the_manifest_is_not_read_through_a_link(draft: Draft, base: Path) -> None:
+    assert draft.manifest().id == "hello"
+    (base.parent / "outside").write_text("root:x:0:0")
+    draft.delete("formation.afs")
+    (draft.root / "formation.afs").symlink_to(base.parent / "outside")
+    with pytest.raises(RequestError) as caught:
+        draft.manifest()
+    assert caught.value.code == "InvalidPath"
+    draft.delete("formation.afs")
+    with pytest.raises(RequestError, match="Formation config not found"):
+        draft.manifest()
+
+
+def test_a_clone_takes_nothing_that_the_state_only_links_to(releases: Releases, base: Path) -> None:
+    deployed(releases, base)
+    (base.parent / "outside").write_text("not yours")
+    (releases.state / "MUXI.md").symlink_to(base.parent / "outside")
+    draft = Draft(releases, workspace(base), LIMITS)
+    draft.clone(BundleLimits(), go_on)
+    assert {path.name for path in draft.root.iterdir()} == {"formation.afs", META}
+
+
 def test_a_draft_of_the_original_drifts_by_its_version(draft: Draft, releases: Releases, base: Path) -> None:
     deployed(releases, base)
     for version, drifted in (("1.1.0", False), ("1.0.0", True)):
@@ -344,4 +366,5 @@ def test_a_disk_that_refuses_leaves_the_old_file(
     assert isinstance(caught.value, StorageError)
     assert caught.value.status == 507
     assert draft.read("file") == ("file", b"old")
+    assert not any(workspace(draft.root.parent.parent).iterdir())
     assert {path.name for path in draft.root.iterdir()} == {"app.py", "file", "formation.afs", META}

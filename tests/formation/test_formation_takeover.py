@@ -11,9 +11,9 @@ from muxi.errors import StorageError
 from muxi.formation.releases import Releases, sweep, workspace
 from muxi.formation.takeover import choose, take_over
 from muxi.registry import store
+from tests.formation.killing import Killed, killing_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -173,40 +173,6 @@ def test_a_second_start_changes_nothing(base: Path) -> None:
     before = tree(base)
     start(base)
     assert tree(base) == before
-
-
-class Killed(BaseException):
-    pass
-
-
-STEPS: list[tuple[object, str]] = [
-    (os, "rename"),
-    (os, "replace"),
-    (os, "unlink"),
-    (os, "mkdir"),
-    (os, "symlink"),
-    (os, "fsync"),
-    (shutil, "copy2"),
-]
-
-
-def killing_at(step: int, patch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Let the process die before the n-th change on the disk, whatever it is; say how many there were."""
-    done = 0
-
-    def wrapped(original: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object, **more: object) -> object:
-            nonlocal done
-            done += 1
-            if done >= step:  # a dead process does nothing after, not even its `finally`
-                raise Killed
-            return original(*args, **more)
-
-        return call
-
-    for owner, name in STEPS:
-        patch.setattr(owner, name, wrapped(getattr(owner, name)))
-    return lambda: done
 
 
 def steps_of(data: Path) -> int:
