@@ -64,7 +64,9 @@ def clean(text: str) -> str:
 
 
 def as_text(value: object) -> str:
-    """Return a value of an answer as a person reads it: "" for none, yes and no for truth."""
+    """Return a value of an answer as a person reads it: "" for none, yes and no, lists with commas."""
+    if isinstance(value, list):
+        return ", ".join(map(as_text, value))
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -32,15 +32,15 @@ async def start(owner: Owner, operation: Operation) -> Mapping[str, object]:
 async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
     """End the process, if there is one, and start it again. Clears the count of restarts.
 
-    What it needs is read before anything is stopped, so a release that can't be started is not.
+    What it needs is read, and what it depends on waited for, before anything is stopped.
     """
     plan = await make_plan(owner, operation, await committed_release(owner))
+    await wait_for_dependencies(owner, operation)
     operation.progress("stopping", "Stopping formation...")
     owner.coming_back = True
     await owner.halt(operation)
     operation.progress("validating", "Validating formation...")
     await _begin(owner)
-    await wait_for_dependencies(owner, operation)
     await launch(owner, operation, plan, persistent=True)
     await owner.facilities.registry.flush()
     return {**started(owner), "message": "Formation restarted"}

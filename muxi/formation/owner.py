@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from muxi.formation.plan import Plan
     from muxi.process.instance import Instance
     from muxi.registry.records import FormationRecord
+    from muxi.registry.routes import RoutePolicy
 
 log = structlog.get_logger()
 
@@ -75,13 +76,18 @@ class Owner:
         self.interrupted = False
         self._latest: _Order | None = None
         self._orders, self._inbox = trio.open_memory_channel[_Order](2)
-        self._default_policy = route_policy(ProxyOptions(), facilities.config.proxy)
 
     # What others ask of it, from their own tasks
 
     @property
     def instance(self) -> Instance | None:
         return None if self.run is None else self.run.instance
+
+    @property
+    def policy(self) -> RoutePolicy:
+        """How its requests are to be treated, as its manifest and the server's configuration say now."""
+        options = ProxyOptions() if self.run is None else self.run.plan.manifest.proxy
+        return route_policy(options, self.facilities.config.proxy)
 
     @property
     def status(self) -> State:
@@ -135,12 +141,16 @@ class Owner:
     async def detach(self) -> bool:
         """Let go of the process, which runs on for the next server; say whether there was one.
 
-        Nothing may be under way. What the registry holds of it stays.
+        Nothing may be under way. What the registry holds of it stays. One that the next server could
+        not prove to be ours is ended instead: it would only be in the way.
         """
         if self.run is None:
             return False
-        await self.run.instance.detach()
-        return self.run.instance.pid is not None
+        instance = self.run.instance
+        if instance.pid is not None and instance.identity is None:
+            await instance.stop()
+        await instance.detach()
+        return instance.pid is not None
 
     # The task
 
@@ -219,7 +229,7 @@ class Owner:
             self.id,
             str(self.status),
             None if self.run is None else self.run.reachable,
-            self._default_policy if self.run is None else self.run.plan.policy,
+            self.policy,
             returning=self._returning(),
         )
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.formation.manifest import read_manifest
-from muxi.formation.policy import route_policy
 from muxi.runtime.native import native_spec
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from muxi.formation.manifest import Manifest
     from muxi.formation.releases import Release
     from muxi.process.spec import ProcessSpec
-    from muxi.registry.routes import RoutePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,6 @@ class Plan:
 
     release: Release
     manifest: Manifest
-    policy: RoutePolicy
     spec: Callable[[int], ProcessSpec]
 
 
@@ -39,7 +36,7 @@ async def read_plan(facilities: Facilities, formation_id: str, release: Release)
         return _spec(facilities, formation_id, manifest, release, port)
 
     spec(0)
-    return Plan(release, manifest, route_policy(manifest.proxy, facilities.config.proxy), spec)
+    return Plan(release, manifest, spec)
 
 
 def _spec(

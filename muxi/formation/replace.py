@@ -23,6 +23,7 @@ disk. What it promises:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -85,7 +86,8 @@ async def _blue_green(owner: Owner, operation: Operation, plan: Plan, commit: Co
         assert old is not None
         operation.progress("stopping_old", "Ending the old process...")
         await owner.see_off(old, operation)
-        await old.instance.stop()
+        with suppress(MuxiError):  # what can't be killed is told below
+            await old.instance.stop()
     with trio.CancelScope(shield=True):
         await _drop_other(owner)
 
@@ -132,9 +134,13 @@ async def _drop_other(owner: Owner) -> None:
     """End the second process, if there is one, at once; bounded in time by `Instance.kill`."""
     other = owner.other
     if other is not None:
-        await other.instance.kill()
         if other.leaving is not None:
             owner.facilities.routes.end(other.leaving)
+        try:
+            await other.instance.kill()
+        except MuxiError as error:
+            owner.note = f"a replaced process could not be ended: {error.message}"
+            log.error("replaced process not ended", pid=other.instance.pid, error=error.message)
     owner.other = None
     owner.facilities.ports.release(staging_key(owner.id))
     if owner.record is not None:

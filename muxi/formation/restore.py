@@ -11,6 +11,7 @@ from muxi.errors import StorageError
 from muxi.formation.adopting import adopt_running, end_leftovers, staging_key
 from muxi.formation.bring_up import launch, make_plan, started, wait_for_dependencies
 from muxi.formation.cleanup import remove_logs
+from muxi.process.lifecycle import State
 from muxi.registry.records import FormationRecord
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
         assert owner.run is not None
         record.name = owner.run.plan.manifest.name
         owner.save(record)
-        await owner.run.instance.wait_healthy()
+        if owner.run.entry.state != State.UNHEALTHY:  # that one may stay so for long
+            await owner.run.instance.wait_healthy()
         return {**started(owner), "adopted": True}
     if record.stopped:
         owner.save(record)

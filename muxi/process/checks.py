@@ -119,9 +119,10 @@ class Checks:
         if alive:
             pulse.alive()
             return False
-        cpu = await self._handle.cpu_seconds()
+        activity = self._activity()
+        cpu = await self._handle.cpu_seconds() if activity.busy else 0.0
         now = trio.current_time()
-        hung = pulse.silent(now, self._activity(), cpu)
+        hung = pulse.silent(now, activity, cpu)
         self.silent_for = pulse.silent_for(now)
         return hung
 

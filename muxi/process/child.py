@@ -38,10 +38,11 @@ class Child:
         self._spec = spec
         self._log_starts = log_starts
         self.pid = popen.pid
-        self.identity = identify(popen.pid, token)
         self._popen = popen
         self._token_sha256 = procfs.hash_token(token.encode())
         self._pidfd = exits.open_pidfd(popen.pid)  # its pid can't be another's: it is not reaped
+        #: None also where another server could not hold it: it would be of no use there.
+        self.identity = None if self._pidfd is None else identify(popen.pid, token)
         self._family = tree.Family()
         self._report: ExitReport | None = None
 

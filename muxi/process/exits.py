@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -52,6 +53,14 @@ def has_ended(pid: int) -> bool:
         return False
     stat = procfs.read_stat(pid)
     return stat is None or not stat.alive
+
+
+def collect(pid: int, start_ticks: int) -> None:
+    """Reap a process that has ended, if it is our child and was started then; else do nothing."""
+    stat = procfs.read_stat(pid)
+    if stat is not None and not stat.alive and stat.start_ticks == start_ticks:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def does_not_end(pid: int) -> OperatorError:

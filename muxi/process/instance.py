@@ -203,7 +203,7 @@ class Instance(Standing):
             return self.move(Event.START)
         self._be_healthy(Event.ADOPTED)
         if adopt_as is State.UNHEALTHY:
-            self._be_ready(False)
+            self._be_unhealthy("it was unhealthy when the server before this one ended")
         return None
 
     async def _live_once(self) -> None:
@@ -230,7 +230,7 @@ class Instance(Standing):
             came_up = self.healthy is not None
             self._stamina.not_healthy()
             if verdict is Verdict.HUNG:
-                await self._ask_to_end(handle)
+                await self._end_hung(handle)
             report = await self._bury(handle, expected=verdict is not None)
             if came_up or not self._may_move(verdict):
                 break
@@ -251,17 +251,23 @@ class Instance(Standing):
         if ready:
             self._be_healthy(Event.HEALTHY)
             return
-        self.healthy = False
-        self._stamina.not_healthy()
         seen = self.last_probe
-        self.move(Event.UNHEALTHY, None if seen is None else seen.detail)
+        self._be_unhealthy(None if seen is None else seen.detail)
 
     def _be_healthy(self, event: Event) -> None:
         self.healthy, self._was_healthy = True, True
         self._stamina.healthy()
         self.move(event)
 
-    async def _ask_to_end(self, handle: Handle) -> None:
+    def _be_unhealthy(self, reason: str | None) -> None:
+        self.healthy = False
+        self._stamina.not_healthy()
+        self.move(Event.UNHEALTHY, reason)
+
+    async def _end_hung(self, handle: Handle) -> None:
+        """Let it end in good order, if it still can; nothing new is sent to it meanwhile."""
+        if self.healthy:
+            self._be_ready(False)
         with trio.CancelScope(deadline=trio.current_time() + self.spec.stop_timeout):
             await handle.ask_to_end()
 

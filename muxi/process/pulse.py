@@ -46,7 +46,7 @@ class Pulse:
         """Take note of a check without an answer; say whether the process is to be ended.
 
         `now` is seconds on a clock that only goes forward, `cpu` the CPU seconds that the process
-        and its descendants have used so far.
+        and its descendants have used so far; it matters only while they are busy.
         """
         self._failed += 1
         if self._failed == 1:

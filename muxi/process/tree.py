@@ -1,10 +1,11 @@
 """All that came of one spawned process: its group, and descendants that left the group.
 
-A descendant is known by one of three proofs. It is in the process group that we made; it has our
-instance's random token in its environment (which is inherited, also by a daemon that has made a
-session of its own); or its parent is a process so proved. The last one ends with the parent: an
-orphan goes to init, or to us as the subreaper, so what is to be ended is looked for, and held by
-descriptors, *before* any of it is told to end. What has none of the three is not ours to signal.
+A descendant is known by one of four proofs. It is in the process group that we made, or in the
+control group, where there is one; it has our instance's random token in its environment (which
+is inherited, also by a daemon that has made a session of its own); or its parent is a process so
+proved. The last one ends with the parent: an orphan goes to init, or to us as the subreaper, so
+what is to be ended is looked for, and held by descriptors, *before* any of it is told to end.
+What has none of these is not ours to signal.
 
 A single descendant is signalled through a pidfd that was opened before the proof was made again,
 so the signal can't reach another process that got the same pid meanwhile. Where there is no /proc
@@ -23,7 +24,7 @@ import trio
 from muxi.process import exits, procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from muxi.process.procfs import Stat
 
@@ -38,6 +39,10 @@ def signal_group(group: int, number: signal.Signals) -> None:
     """
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def nobody() -> Collection[int]:
+    return ()
 
 
 class _Member(NamedTuple):
@@ -58,9 +63,15 @@ class Family:
         while self._held:
             os.close(self._held.popitem()[1].pidfd)
 
-    async def look(self, group: int | None, token_sha256: str) -> bool:
-        """Look for those alive now and hold them, too; say whether any were found."""
-        found = await trio.to_thread.run_sync(_open_living, group, token_sha256, frozenset(self._held))
+    async def look(
+        self, group: int | None, token_sha256: str, members: Callable[[], Collection[int]] = nobody
+    ) -> bool:
+        """Look for those alive now and hold them, too; say whether any were found.
+
+        `members` tells who is in the control group that we made.
+        """
+        held = frozenset(self._held)
+        found = await trio.to_thread.run_sync(_open_living, group, token_sha256, members, held)
         self._held.update(found)
         return bool(found)
 
@@ -77,7 +88,13 @@ class Family:
         self.close()
 
 
-async def dismiss(group: int | None, token_sha256: str, number: signal.Signals) -> None:
+async def dismiss(
+    group: int | None,
+    token_sha256: str,
+    number: signal.Signals,
+    *,
+    members: Callable[[], Collection[int]] = nobody,
+) -> None:
     """Signal all living descendants, wait until they are gone, and look again until none is left.
 
     Without end when they ignore the signal: the caller sets the deadline. The leader itself is
@@ -85,18 +102,20 @@ async def dismiss(group: int | None, token_sha256: str, number: signal.Signals) 
     """
     family = Family()
     try:
-        while await family.look(group, token_sha256):
+        while await family.look(group, token_sha256, members):
             family.signal(number)
             await family.gone()
     finally:
         family.close()
 
 
-def living(group: int | None, token_sha256: str) -> dict[int, Stat]:
+def living(group: int | None, token_sha256: str, members: Collection[int] = ()) -> dict[int, Stat]:
     """Return all descendants that are not zombies, by pid. Blocks; belongs in a thread."""
     stats = {pid: stat for pid in procfs.pids() if (stat := procfs.read_stat(pid)) and stat.alive}
     ours = {
-        pid for pid, stat in stats.items() if stat.group == group or procfs.token_sha256(pid) == token_sha256
+        pid
+        for pid, stat in stats.items()
+        if stat.group == group or pid in members or procfs.token_sha256(pid) == token_sha256
     }
     return {pid: stats[pid] for pid in _with_children(ours, stats)}
 
@@ -118,9 +137,14 @@ def _with_children(ours: set[int], stats: dict[int, Stat]) -> set[int]:
     return found
 
 
-def _open_living(group: int | None, token_sha256: str, held: Collection[int]) -> dict[int, _Member]:
+def _open_living(
+    group: int | None,
+    token_sha256: str,
+    members: Callable[[], Collection[int]],
+    held: Collection[int],
+) -> dict[int, _Member]:
     handles: dict[int, _Member] = {}
-    for pid, seen in living(group, token_sha256).items():
+    for pid, seen in living(group, token_sha256, members()).items():
         handle = None if pid in held else exits.open_pidfd(pid)
         if handle is None:
             continue

@@ -254,6 +254,16 @@ def test_get_shows_why(fake_server: FakeServer, capsys: pytest.CaptureFixture[st
     ):
         assert line in out
     assert f"http://127.0.0.1:{fake_server.port}/api/my-agent" in out
+    assert "Crash loop" not in out
+
+
+def test_get_shows_what_is_special(fake_server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    special = {"crash_loop": True, "adopted": True, "depends_on": ["store", "search"]}
+    fake_server.json("GET", "/rpc/formations/my-agent", {**ITEM, **special})
+    assert main.run(["formation", "get", "my-agent"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in ("Crash loop: yes", "Adopted: yes", "Depends on: store, search"):
+        assert words in out
 
 
 @pytest.mark.parametrize(

@@ -207,4 +207,4 @@ def test_the_table() -> None:
 
 
 def test_instances() -> None:
-    run_state_machine_as_test(Instances, settings=settings(max_examples=60, stateful_step_count=20))
+    run_state_machine_as_test(Instances, settings=settings(max_examples=40, stateful_step_count=15))

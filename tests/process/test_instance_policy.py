@@ -481,7 +481,9 @@ async def test_one_that_gives_no_answer_is_hung_ended_and_started_anew(
         await trio.sleep(2)
         assert (instance.state, instance.pid, instance.restart_count) == ("running", 1001, 1)
         await instance.stop()
-    assert stage.told == ["starting", "running", "crashed", "restarting", "running", "stopping", "stopped"]
+    assert stage.told == (
+        ["starting", "running", "unhealthy", "crashed", "restarting", "running", "stopping", "stopped"]
+    )
 
 
 async def test_bad_answers_are_answers(setting: Setting, autojump_clock: MockClock) -> None:
@@ -608,6 +610,7 @@ async def test_one_that_is_let_go_lives_on_and_is_adopted_as_it_is(
         await wait_all_tasks_blocked()
         assert (next_one.instance.state, next_one.instance.pid) == (state, process.pid)
         assert next_one.instance.adopted
+        assert (next_one.instance.reason is not None) is (state == "unhealthy")
         assert next_one.processes == []  # nothing was started
         next_one.answer = GOOD
         await trio.sleep(2)
