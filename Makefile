@@ -20,9 +20,10 @@ run: $(VENV)/.stamp-run
 test: $(VENV)/.stamp-test
 	@$(BIN)/python -m pytest $(ARGS)
 
-# With all cases of Autobahn|Testsuite, where there is a Python 2.7: a quarter of an hour more.
+# With all cases of Autobahn|Testsuite, where there is a Python 2.7, and all steps of the walks through
+# deaths of the server: half an hour more.
 test-all: $(VENV)/.stamp-test
-	@MUXI_AUTOBAHN=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 $(ARGS)
+	@MUXI_AUTOBAHN=full MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 $(ARGS)
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .

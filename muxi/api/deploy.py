@@ -56,7 +56,7 @@ class DeployRoutes:
         if has_bundle():
             named = request.headers.get("X-Formation-ID", formation_id)
             if named != formation_id:
-                raise _two_ids("X-Formation-ID", RequestError)
+                raise two_ids("X-Formation-ID", RequestError)
             return await self._from_body(formation_id)
         return await self._from_json(formation_id)
 
@@ -73,7 +73,7 @@ class DeployRoutes:
         if named is None:
             raise Unprocessable("The body names no formation.", cure="Give its `id`.", code="InvalidPayload")
         if formation_id not in {None, named}:
-            raise _two_ids("`id`", Unprocessable)
+            raise two_ids("`id`", Unprocessable)
         self._admit(named, "id")
         return await self._deploy(wanted, named)
 
@@ -120,7 +120,7 @@ def _header_id() -> str:
     return formation_id
 
 
-def _two_ids(name: str, kind: type[RequestError]) -> RequestError:
+def two_ids(name: str, kind: type[RequestError]) -> RequestError:
     return kind(
         f"{name} differs from the id in the path.",
         code="IDMismatch",

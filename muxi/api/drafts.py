@@ -20,7 +20,7 @@ from muxi.api.exchange import current
 from muxi.api.formations import ONE
 from muxi.api.routing import Endpoint
 from muxi.api.watching import answer
-from muxi.errors import Conflict, MuxiError, NotFound, NotSupportedYet, RequestError
+from muxi.errors import Conflict, MuxiError, NotFound, RequestError
 from muxi.formation.identifier import validate_formation_id
 from muxi.formation.members import holds_secrets
 
@@ -69,9 +69,13 @@ class DraftRoutes:
                 return json_response(
                     {"success": True, "data": data, **await self._state(draft, formation_id)}
                 )
-            await self._check_deploy(wanted, draft, formation_id)
+            is_live = await self._check_deploy(wanted, draft, formation_id)
         except MuxiError as error:
             return _failed(error, await self._state(draft, formation_id))
+        if is_live:
+            return await answer(
+                self._fleet.update_draft(formation_id), self._parts.settings.keepalive_interval
+            )
         operation = self._fleet.deploy_draft(formation_id)
         return await answer(operation, self._parts.settings.keepalive_interval, status=201)
 
@@ -149,8 +153,11 @@ class DraftRoutes:
         await trio.to_thread.run_sync(draft.discard)
         return {"discarded": True}
 
-    async def _check_deploy(self, wanted: DraftRequest, draft: Draft, formation_id: str) -> None:
-        """Raise what is known before anything begins: in the draft's own shape, also for event streams."""
+    async def _check_deploy(self, wanted: DraftRequest, draft: Draft, formation_id: str) -> bool:
+        """Say whether there is a live formation to update.
+
+        Raises what is known before anything begins: in the draft's own shape, also for event streams.
+        """
         release = self._facilities.releases(formation_id).current
         meta, live = await trio.to_thread.run_sync(_look, draft, release)
         if meta is None:
@@ -168,17 +175,14 @@ class DraftRoutes:
         try:
             running = self._fleet.get(formation_id).operation_id
         except NotFound:
-            return
+            return False
         if running is not None:
             raise Conflict(
                 f"Formation '{formation_id}' is being changed by another operation.",
                 code="DeployConflict",
                 cure="Wait until it has ended, then try again.",
             )
-        raise NotSupportedYet(
-            "Updating a formation from its draft is not supported by this version of the server.",
-            cure="Delete the live formation, or deploy the draft's files under another id.",
-        )
+        return True
 
 
 def _look(draft: Draft, live: Callable[[], Release | None]) -> tuple[DraftMeta | None, Release | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from muxi.timestamps import rfc3339
 
 if TYPE_CHECKING:
+    from muxi.formation.operation import Operation
     from muxi.formation.view import Counts, DrainView, FormationView, PortUsage, VersionView
     from muxi.process.spec import ExitReport
     from muxi.process.usage import Usage
@@ -39,8 +40,31 @@ def formation_item(view: FormationView) -> dict[str, object]:
         "depends_on": list(view.depends_on),
         "last_exit": _exit(view.last_exit),
         "operation_id": view.operation_id,
-        "drain": _drain(view.drain),
+        "drain": drain_object(view.drain),
         "usage": _usage(view.usage),
+    }
+
+
+def operation_object(operation: Operation) -> dict[str, object]:
+    """Show an operation as it stands: `state` is running, succeeded, failed or cancelled."""
+    latest, error = operation.latest, operation.error
+    state = "running" if not operation.ended else "succeeded"
+    if error is not None:
+        state = "cancelled" if error.code == "Cancelled" else "failed"
+    return {
+        "id": operation.id,
+        "operation_id": operation.id,
+        "formation_id": operation.formation_id,
+        "kind": operation.kind,
+        "state": state,
+        "stage": operation.stage,
+        "message": latest.get("message", ""),
+        "progress": latest.get("progress"),
+        "started_at": rfc3339(operation.started_at),
+        "ended_at": _time(operation.ended_at),
+        "can_cancel": operation.can_cancel,
+        "result": operation.result,
+        "error": None if error is None else operation.events[-1].data,
     }
 
 
@@ -104,7 +128,7 @@ def _exit(report: ExitReport | None) -> dict[str, object] | None:
     }
 
 
-def _drain(view: DrainView | None) -> dict[str, int] | None:
+def drain_object(view: DrainView | None) -> dict[str, int] | None:
     if view is None:
         return None
     return {

@@ -22,6 +22,10 @@ SETTINGS: Settings = {"help_option_names": ["-h", "--help"], "max_content_width"
 
 FORMATION = {
     "deploy": Lazy("muxi.cli.deploy", "Deploy a directory as a formation."),
+    "update": Lazy("muxi.cli.update", "Update a formation to a directory's files, without an interruption."),
+    "rollback": Lazy("muxi.cli.rollback", "Go back to an earlier release."),
+    "cancel": Lazy("muxi.cli.operation", "Cancel a deploy, update or rollback under way.", "cancel"),
+    "operation": Lazy("muxi.cli.operation", "Show what is being done to a formation.", "operation"),
     "list": Lazy("muxi.cli.listing", "List the formations of the server."),
     "get": Lazy("muxi.cli.detail", "Show one formation."),
     "start": Lazy("muxi.cli.lifecycle", "Start a stopped formation.", "start"),

@@ -223,6 +223,12 @@ class DeploymentConfig:
     force_kill_timeout: float = key(
         5.0, duration(0.1, 3600), "How long a process may take to end before it is killed.", zero=5.0
     )
+    when_memory_short: str = key(
+        "refuse",
+        choice("refuse", "recreate", "ignore"),
+        "What becomes of an update when two releases would not fit into the memory side by side: it is "
+        "refused, done one release after the other, or tried all the same.",
+    )
     staging_health_delay: float = key(
         2.0, duration(0, 3600), "The pause before a new version is first asked.", zero=2.0, pending=True
     )
@@ -261,6 +267,12 @@ class FormationsConfig(FormationLimits):
         parts={"port_range_start": integer(1024, 65535), "port_range_end": integer(1025, 65536)},
     )
     bind_host: str = key("127.0.0.1", host(), "The address formations listen on.", fixed=True)
+    allow_dev: bool = key(
+        True, boolean(), "Whether `/rpc/dev/run` may run a directory of this machine as it is."
+    )
+    allow_dev_remote: bool = key(
+        False, boolean(), "Whether clients on other machines may do that, too; else only local ones."
+    )
     max_formations: int = key(100, integer(1, 100_000), "How many formations may be deployed.", zero=100)
     keep_backups: int = key(1, integer(1, 1000), "How many old releases are kept to roll back to.", zero=1)
     auto_restart: bool = key(

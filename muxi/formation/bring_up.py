@@ -78,6 +78,17 @@ def started(owner: Owner) -> dict[str, object]:
     }
 
 
+def addresses(owner: Owner) -> dict[str, object]:
+    """Return where a formation is reached: through us, and its own health check."""
+    record, facilities = owner.record, owner.facilities
+    assert record is not None
+    host = facilities.config.formations.bind_host
+    return {
+        "url": f"{facilities.server_url}/api/{owner.id}",
+        "health_url": f"http://{host}:{record.port}/v1/health",
+    }
+
+
 def attempt_reporter(operation: Operation) -> Callable[[int, int, str], None]:
     """Return what reports each check of a starting process as a step of the operation."""
 

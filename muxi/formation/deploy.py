@@ -9,21 +9,21 @@ names it, which the next start clears away (`muxi.formation.restore`).
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from muxi.errors import StorageError
-from muxi.formation.bring_up import bring_up, started
+from muxi.errors import MuxiError
+from muxi.formation.bring_up import addresses, bring_up, started
 from muxi.formation.check import check_bundle
+from muxi.formation.cleanup import in_thread, remove_logs, settle
 from muxi.formation.disk import remove_tree
-from muxi.process import log_pieces
 from muxi.registry.records import FormationRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from muxi.formation.bundle import Bundle
     from muxi.formation.manifest import Manifest
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from muxi.formation.owner import Owner
     from muxi.formation.releases import Release
     from muxi.formation.source import Source
-    from muxi.formation.view import LogFiles
-
-SETTLE_SECONDS = 1.0
 
 
 async def deploy(
@@ -49,15 +46,18 @@ async def deploy(
         async with AsyncExitStack() as undo:
             release = await _place(owner, manifest, bundle, source.bundle_hash(bundle), undo)
             await bring_up(owner, operation, release, persistent=False)
-            await trio.to_thread.run_sync(owner.facilities.releases(owner.id).commit, release)
+            operation.decided = True
+            await in_thread(owner.facilities.releases(owner.id).commit, release)
             undo.pop_all()
         await source.used()
-        await owner.facilities.registry.flush()
+    except MuxiError as error:
+        error.details.setdefault("rollback_status", "not_needed")
+        raise
     finally:
         await source.close()
-        await _in_thread(remove_tree, workplace)
-        await _settle(owner)
-    return {**started(owner), **_addresses(owner), "message": "Formation deployed"}
+        await in_thread(remove_tree, workplace)
+        await settle(owner)
+    return {**started(owner), **addresses(owner), "message": "Formation deployed"}
 
 
 async def _place(
@@ -67,7 +67,7 @@ async def _place(
     port = facilities.ports.allocate(owner.id)
     undo.callback(facilities.ports.release, owner.id)
     releases = facilities.releases(owner.id)
-    undo.push_async_callback(_in_thread, releases.clear)
+    undo.push_async_callback(in_thread, releases.clear)
     release: Release = await trio.to_thread.run_sync(
         partial(
             releases.place,
@@ -78,8 +78,8 @@ async def _place(
         )
     )
     logs = facilities.log_files(owner.id)
-    await _in_thread(remove_logs, logs)
-    undo.push_async_callback(_in_thread, remove_logs, logs)
+    await in_thread(remove_logs, logs)
+    undo.push_async_callback(in_thread, remove_logs, logs)
     undo.callback(owner.forget)
     undo.push_async_callback(_halt, owner)
     now = time.time()
@@ -98,40 +98,9 @@ async def _place(
     return release
 
 
-def remove_logs(logs: LogFiles) -> None:
-    """Remove a formation's output, the rotated files too (blocking); what is not there is fine."""
-    log_pieces.remove(logs.stdout)
-    log_pieces.remove(logs.stderr)
-
-
-def _addresses(owner: Owner) -> dict[str, object]:
-    record, facilities = owner.record, owner.facilities
-    assert record is not None
-    host = facilities.config.formations.bind_host
-    return {
-        "url": f"{facilities.server_url}/api/{owner.id}",
-        "health_url": f"http://{host}:{record.port}/v1/health",
-    }
-
-
 async def _halt(owner: Owner) -> None:
     """End the process also when the deploy was cancelled; `Instance.kill` bounds it itself."""
     with trio.CancelScope(shield=True):
         if owner.run is not None:
             await owner.run.instance.kill()
             owner.run = None
-
-
-async def _settle(owner: Owner) -> None:
-    """Have the registry on disk say what is so, also after an undoing, before anybody is told.
-
-    Where the disk refuses, the registry's own task goes on trying.
-    """
-    with trio.move_on_after(SETTLE_SECONDS, shield=True), suppress(StorageError):
-        await owner.facilities.registry.flush()
-
-
-async def _in_thread(work: Callable[..., object], *arguments: object) -> None:
-    """Do blocking clean-up work; also when cancelled, since what is half removed helps nobody."""
-    with trio.CancelScope(shield=True):
-        await trio.to_thread.run_sync(work, *arguments)

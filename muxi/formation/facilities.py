@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
+from muxi.formation.history import History
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
 from muxi.process.confinement import Confiner
@@ -52,6 +53,7 @@ class Facilities:
     restoring: trio.CapacityLimiter
     confiner: Confiner = field(default_factory=Confiner)
     log_problems: Mapping[str, str] = field(default_factory=dict)
+    history: History = field(default_factory=History)
     board: Board = field(default_factory=Board)
 
     @property
@@ -62,6 +64,11 @@ class Facilities:
     def workspace(self) -> Path:
         """Where uploads and extractions go; on the file system of the releases."""
         return workspace(self.formations_dir)
+
+    @property
+    def dev_dir(self) -> Path:
+        """Where development runs have their homes."""
+        return self.config.paths.data_dir / "dev"
 
     def releases(self, formation_id: str) -> Releases:
         return Releases(self.formations_dir, formation_id, self.config.formations.keep_backups)

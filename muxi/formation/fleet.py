@@ -19,10 +19,13 @@ from muxi.formation.deploy import deploy
 from muxi.formation.owner import ALIVE, Owner, shutting_down
 from muxi.formation.recycle import recycle
 from muxi.formation.restore import reserve_ports, restore, unrecorded
+from muxi.formation.rollback import rollback
 from muxi.formation.run import SERVING
 from muxi.formation.snapshot import view_of
 from muxi.formation.source import DraftSource, UploadSource
+from muxi.formation.update import update
 from muxi.formation.view import Counts, PortUsage
+from muxi.formation.wishes import UpdateWish
 from muxi.process.lifecycle import State
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from muxi.formation.source import Source
     from muxi.formation.upload import Upload
     from muxi.formation.view import FormationView, LogFiles
+    from muxi.formation.wishes import RollbackWish
 
 log = structlog.get_logger()
 
@@ -194,6 +198,38 @@ class Fleet:
         return self._submit(
             self._known(formation_id), "delete", orders.delete, ending=INTERRUPTIBLE | {"deploy"}
         )
+
+    def update(self, upload: Upload, formation_id: str, wish: UpdateWish) -> Operation:
+        """Begin an update. The upload is the owner's to discard, unless this raises."""
+        return self._update(UploadSource(upload), formation_id, wish)
+
+    def update_draft(self, formation_id: str) -> Operation:
+        """Begin an update to the formation's draft, which stays unless it comes to its end."""
+        return self._update(DraftSource(self._facilities.draft(formation_id)), formation_id, UpdateWish())
+
+    def _update(self, source: Source, formation_id: str, wish: UpdateWish) -> Operation:
+        return self._submit(self._known(formation_id), "update", partial(update, source=source, wish=wish))
+
+    def rollback(self, formation_id: str, wish: RollbackWish) -> Operation:
+        """Begin to go back to an earlier release."""
+        return self._submit(self._known(formation_id), "rollback", partial(rollback, wish=wish))
+
+    def cancel(self, formation_id: str) -> Operation:
+        """Cancel and undo a deploy, update or rollback under way; returns it, ended soon after."""
+        return self._known(formation_id).cancel()
+
+    def operation(self, formation_id: str, operation_id: str | None = None) -> Operation:
+        """Return the latest operation of a formation, or a certain one; also of one that is gone."""
+        found = self._facilities.history.find(formation_id, operation_id)
+        if found is None and operation_id is None:
+            raise _not_found(formation_id)
+        if found is None:
+            raise NotFound(
+                "Operation not found",
+                code="OperationNotFound",
+                cure="Only the latest operations of each formation are kept, until the server ends.",
+            )
+        return found
 
     def log_files(self, formation_id: str) -> LogFiles:
         return self._facilities.log_files(self._known(formation_id).id)

@@ -9,7 +9,7 @@ import trio
 
 from muxi.errors import InternalError
 from muxi.formation.bring_up import bring_up, launch, make_plan, started, wait_for_dependencies
-from muxi.formation.deploy import remove_logs
+from muxi.formation.cleanup import remove_logs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from muxi.errors import Conflict, MuxiError, OperatorError
+from muxi.errors import Conflict, MuxiError, OperatorError, RequestError
 from muxi.formation.drain import drain
-from muxi.formation.operation import Kind, Operation
+from muxi.formation.operation import CANCELLABLE, Kind, Operation
 from muxi.formation.policy import ProxyOptions, route_policy
 from muxi.formation.run import SERVING, Run
 from muxi.process.lifecycle import State
@@ -113,13 +113,27 @@ class Owner:
     def submit(self, kind: Kind, work: Work) -> Operation:
         """Give an order. Raises Conflict while another one is being carried out."""
         if self.operation is not None:
-            raise _conflict(self.operation)
+            raise busy(self.operation)
         return self._enqueue(kind, work)
 
     def supersede(self, kind: Kind, work: Work) -> Operation:
         """Give an order that cancels the one under way, which is undone first, or hurries to its end."""
         self._cancel_latest()
         return self._enqueue(kind, work)
+
+    def cancel(self) -> Operation:
+        """Cancel and undo the operation under way, at somebody's wish, and return it.
+
+        Raises RequestError when there is none that could be, Conflict when it is too late.
+        """
+        running = self.operation
+        if running is None or running.kind not in CANCELLABLE:
+            raise _nothing_to_cancel(running)
+        if not running.can_cancel:
+            raise too_late(running)
+        assert self._latest is not None
+        self._latest.scope.cancel()
+        return running
 
     def interrupt(self) -> None:
         """Cancel and undo what is under way, or hurry it to its end, because the server ends."""
@@ -239,6 +253,7 @@ class Owner:
                 f"Formation '{self.id}' can't take an order now.", cure="Try again in a moment."
             ) from None
         self._latest = order
+        self.facilities.history.add(order.operation)
         self.publish()
         return order.operation
 
@@ -299,12 +314,33 @@ class Owner:
         self.save(record)
 
 
-def _conflict(operation: Operation) -> Conflict:
+def busy(operation: Operation) -> Conflict:
     return Conflict(
         f"Formation '{operation.formation_id}' is busy: {operation.kind} is under way.",
         code="OperationInProgress",
         cure="Wait until it has ended, then try again.",
         details={"operation_id": operation.id, "stage": operation.stage, "kind": operation.kind},
+    )
+
+
+def _nothing_to_cancel(running: Operation | None) -> RequestError:
+    details: dict[str, object] = {}
+    if running is not None:
+        details = {"operation_id": running.id, "kind": running.kind}
+    return RequestError(
+        "No update in progress for this formation",
+        code="NothingToCancel",
+        cure="Deploys, updates and rollbacks can be cancelled; a start or a restart is ended by a stop.",
+        details=details,
+    )
+
+
+def too_late(operation: Operation) -> Conflict:
+    return Conflict(
+        f"The {operation.kind} can't be cancelled any more: the new release serves already.",
+        code="TooLateToCancel",
+        cure="Roll back once it is done.",
+        details={"operation_id": operation.id, "stage": operation.stage},
     )
 
 

@@ -9,12 +9,12 @@
 Who calls it is an order of the formation's owner, in the owner's task, with a release that is on
 disk. What it promises:
 
-- Until the switch everything can fail or be cancelled (by `Owner.supersede` and `interrupt`); then
-  the new process is ended, its port given back, and the old one has served all along. `recreate`
-  starts the old release again.
-- At the switch `commit` is called, if there is one: what it does makes the new release the one
-  that counts, on disk. If it raises, the switch is taken back, and the old one has served but
-  for that moment.
+- Until the commit everything can fail or be cancelled (by `Owner.cancel`, `supersede` and
+  `interrupt`); then the new process is ended, its port given back, and the old one has served all
+  along. `recreate` starts the old release again, and waits for it.
+- Right before the switch `commit` is called, if there is one: what it does makes the new release
+  the one that counts, on disk. If it raises, nothing has been switched. Nobody is served by a
+  release that does not count: once it does, the switch is one step in memory, which can't fail.
 - After it nothing is undone. A cancellation hurries the old process's end, and is no failure.
 - The registry names both processes before either could be started or ended, so a server that is
   killed anywhere in between is followed by one that adopts the one which runs the committed
@@ -24,7 +24,7 @@ disk. What it promises:
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 import trio
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from muxi.formation.run import Run
 
     Commit = Callable[[], Awaitable[None]]
+    RollbackStatus = Literal["not_needed", "success", "failed"]
 
 log = structlog.get_logger()
 
@@ -71,12 +72,11 @@ async def replace(
 
 
 async def _blue_green(owner: Owner, operation: Operation, plan: Plan, commit: Commit | None) -> None:
-    operation.progress("spawning_staging", "Starting the new process beside the old one...")
     try:
         await _stage(owner, operation, plan)
         operation.progress("swapping", "Switching requests to the new process...")
+        await _commit(owner, operation, commit)
         _switch(owner)
-        await _commit(owner, commit)
     except BaseException:
         with trio.CancelScope(shield=True):
             await _drop_other(owner)
@@ -95,6 +95,9 @@ async def _blue_green(owner: Owner, operation: Operation, plan: Plan, commit: Co
 async def _stage(owner: Owner, operation: Operation, plan: Plan) -> None:
     key = staging_key(owner.id)
     port = owner.facilities.ports.allocate(key)
+    operation.progress(
+        "spawning_staging", "Starting the new process beside the old one...", staging_port=port
+    )
     owner.other = owner.make_run(plan, key=key, port=port, on_attempt=attempt_reporter(operation))
     owner.other.start(owner.nursery, persistent=False)
     operation.progress("health_check", "Waiting for the new process to become healthy...")
@@ -117,16 +120,14 @@ def _switch(owner: Owner) -> None:
     owner.save(owner.record)
 
 
-async def _commit(owner: Owner, commit: Commit | None) -> None:
-    """Make the switch last: first that both are known on disk, then which release counts."""
-    try:
-        with trio.CancelScope(shield=True):
-            await owner.facilities.registry.flush()
-            if commit is not None:
-                await commit()
-    except BaseException:
-        _switch(owner)
-        raise
+async def _commit(owner: Owner, operation: Operation, commit: Commit | None) -> None:
+    """Make it final: first that both processes are known on disk, then which release counts."""
+    await trio.lowlevel.checkpoint_if_cancelled()
+    operation.decided = True
+    with trio.CancelScope(shield=True):
+        await owner.facilities.registry.flush()
+        if commit is not None:
+            await commit()
 
 
 async def _drop_other(owner: Owner) -> None:
@@ -148,25 +149,37 @@ async def _drop_other(owner: Owner) -> None:
 
 
 async def _recreate(owner: Owner, operation: Operation, plan: Plan, commit: Commit | None) -> None:
-    before: Run | None = owner.run
+    assert owner.record is not None
+    before = None if owner.record.stopped else owner.run
     owner.coming_back = True
     operation.progress("stopping_old", "Ending the old process...")
     try:
         await owner.halt(operation)
         await launch(owner, operation, plan, persistent=False)
+        await _commit(owner, operation, commit)
+    except BaseException as error:
         with trio.CancelScope(shield=True):
-            if commit is not None:
-                await commit()
-    except BaseException:
-        with trio.CancelScope(shield=True):
-            await _go_back(owner, before)
+            status = await _go_back(owner, operation, before)
+        if isinstance(error, MuxiError):
+            error.details["rollback_status"] = status
         raise
 
 
-async def _go_back(owner: Owner, before: Run | None) -> None:
-    """Start what ran before again, unless the server ends; it need not be waited for."""
+async def _go_back(owner: Owner, operation: Operation, before: Run | None) -> RollbackStatus:
+    """Start what ran before again, unless the server ends; say how that went."""
     if owner.run is not None:
         await owner.run.instance.kill()
-    if before is not None and not owner.interrupted:
-        log.warning("going back to the release before", release=before.plan.release.number)
-        owner.launch(before.plan, persistent=True)
+    if owner.interrupted:
+        return "success"  # it is what the next server starts
+    if before is None:
+        owner.run = None
+        return "not_needed"
+    log.warning("going back to the release before", release=before.plan.release.number)
+    operation.progress("restoring", "Starting the release before again...")
+    run = owner.launch(before.plan, persistent=True)
+    try:
+        await run.instance.wait_healthy()
+    except MuxiError as error:
+        log.error("the release before does not start either", error=error.message)
+        return "failed"
+    return "success"

@@ -10,7 +10,7 @@ import trio
 from muxi.errors import StorageError
 from muxi.formation.adopting import adopt_running, end_leftovers, staging_key
 from muxi.formation.bring_up import launch, make_plan, started, wait_for_dependencies
-from muxi.formation.deploy import remove_logs
+from muxi.formation.cleanup import remove_logs
 from muxi.process.lifecycle import State
 from muxi.registry.records import FormationRecord
 
@@ -35,24 +35,41 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
     facilities, record = owner.facilities, owner.record
     assert record is not None
     owner.coming_back = not record.stopped
-    release = await trio.to_thread.run_sync(facilities.releases(owner.id).recover)
-    if release is not None and not record.stopped and await adopt_running(owner, operation, release):
-        assert owner.run is not None
-        if owner.run.entry.state != State.UNHEALTHY:  # that one may stay so for long
-            await owner.run.instance.wait_healthy()
-        return {**started(owner), "adopted": True}
-    await end_leftovers(owner)
+    releases = facilities.releases(owner.id)
+    release = await trio.to_thread.run_sync(releases.current)
+    if release is not None:
+        _follow(record, release)
+    adopted = release is not None and not record.stopped and await adopt_running(owner, operation, release)
+    if not adopted:
+        await end_leftovers(owner)
     if release is None:
         await _clear_away(owner)
         return {"id": owner.id, "status": "removed"}
+    # Only now does nothing run any more of a release that was never committed.
+    await trio.to_thread.run_sync(releases.recover)
+    if adopted:
+        assert owner.run is not None
+        record.name = owner.run.plan.manifest.name
+        owner.save(record)
+        if owner.run.entry.state != State.UNHEALTHY:  # that one may stay so for long
+            await owner.run.instance.wait_healthy()
+        return {**started(owner), "adopted": True}
     if record.stopped:
+        owner.save(record)
         return {"id": owner.id, "status": "stopped"}
     plan = await make_plan(owner, operation, release)
+    record.name = plan.manifest.name
     await wait_for_dependencies(owner, operation)
     async with facilities.restoring:
         _claim_port(owner)
         await launch(owner, operation, plan, persistent=True)
     return started(owner)
+
+
+def _follow(record: FormationRecord, release: Release) -> None:
+    """Have the record say what version.json says: a server may have been killed between the two."""
+    record.semantic, record.bundle_hash = release.semantic, release.bundle_hash
+    record.deployed_at = release.deployed_at
 
 
 def reserve_ports(facilities: Facilities) -> None:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -15,52 +15,57 @@ if TYPE_CHECKING:
 
 IN_MODIFY = 0x002
 IN_ATTRIB = 0x004
+IN_CLOSE_WRITE = 0x008
+IN_MOVED_FROM = 0x040
 IN_MOVED_TO = 0x080
 IN_CREATE = 0x100
+IN_DELETE = 0x200
 IN_MOVE_SELF = 0x800
 FILE_EVENTS = IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF  # ATTRIB tells of a removal, too (link count)
 DIRECTORY_EVENTS = IN_CREATE | IN_MOVED_TO
 
 IN_Q_OVERFLOW = 0x4000
 
-_EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name behind it
-_READ_SIZE = 16 * 1024
+_READ_SIZE = 64 * 1024
+_HEAD = struct.Struct("iIII")
 
 
-class _Watch:
-    """One inotify instance. Raises OSError where there is none, or none left to have."""
+class Event(NamedTuple):
+    """What happened to `name` in the watched directory `watch`; "" is what is watched itself."""
+
+    watch: int
+    mask: int
+    name: str
+
+
+class Inotify:
+    """One inotify descriptor. Raises OSError where there is none to have."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         try:
-            self._fd = int(self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+            self._fd = _check(int(self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)))
         except AttributeError:
             raise OSError("this system has no inotify") from None
-        _check(self._fd)
+
+    def add(self, path: Path, events: int) -> int:
+        """Watch a file or directory, and return by which number events name it. Raises OSError."""
+        return _check(int(self._libc.inotify_add_watch(self._fd, os.fsencode(path), events)))
+
+    async def wait(self) -> list[Event]:
+        """Return the events there are, as soon as there is one."""
+        await trio.lowlevel.wait_readable(self._fd)
+        events: list[Event] = []
+        with suppress(BlockingIOError):
+            while data := os.read(self._fd, _READ_SIZE):
+                events += _events(data)
+        return events
 
     def close(self) -> None:
         os.close(self._fd)
 
-    def _add(self, path: Path, events: int) -> None:
-        _check(int(self._libc.inotify_add_watch(self._fd, os.fsencode(path), events)))
 
-    async def _events(self) -> bytes:
-        """Return what has come, up to a block of it, as soon as there is something."""
-        await trio.lowlevel.wait_readable(self._fd)
-        with suppress(BlockingIOError):
-            return os.read(self._fd, _READ_SIZE)
-        return b""
-
-    def _drain(self) -> bool:
-        """Throw away what has come since; tell whether there was anything."""
-        found = False
-        with suppress(BlockingIOError):
-            while os.read(self._fd, _READ_SIZE):
-                found = True
-        return found
-
-
-class FileWatch(_Watch):
+class FileWatch:
     """Tells when the file of a name may have changed; also of its creation and replacement.
 
     Its directory must exist. Raises OSError where there is no inotify, or no watch left to have
@@ -69,10 +74,10 @@ class FileWatch(_Watch):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         self._path = path
+        self._inotify = Inotify()
         try:
-            self._add(path.parent, DIRECTORY_EVENTS)
+            self._inotify.add(path.parent, DIRECTORY_EVENTS)
         except OSError:
             self.close()
             raise
@@ -81,21 +86,23 @@ class FileWatch(_Watch):
     def arm(self) -> None:
         """Watch the file that has the name now, if any. Call it again when it was replaced."""
         with suppress(OSError):  # not there: its directory's watch will tell when it comes
-            self._add(self._path, FILE_EVENTS)
+            self._inotify.add(self._path, FILE_EVENTS)
 
     async def wait(self) -> None:
         """Return at the next event, or at once when there was one since the last call."""
-        await self._events()
-        self._drain()
+        await self._inotify.wait()
+
+    def close(self) -> None:
+        self._inotify.close()
 
 
-class DirectoryWatch(_Watch):
+class DirectoryWatch:
     """Tells which files of a directory were written to. Raises OSError as `FileWatch` does."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__()
+        self._inotify = Inotify()
         try:
-            self._add(directory, IN_MODIFY | DIRECTORY_EVENTS)
+            self._inotify.add(directory, IN_MODIFY | DIRECTORY_EVENTS)
         except OSError:
             self.close()
             raise
@@ -103,26 +110,29 @@ class DirectoryWatch(_Watch):
     async def wait(self) -> set[str] | None:
         """Return the names of files written to since the last call, once there are any.
 
-        None stands for any of them: more has happened than is worth taking apart.
+        None stands for any of them: more has happened than the kernel could keep.
         """
-        events = await self._events()
-        return None if self._drain() else _names(events)
-
-
-def _names(events: bytes) -> set[str] | None:
-    """Read the names from `struct inotify_event`s; None when the queue has overflowed."""
-    names, position = set(), 0
-    while position < len(events):
-        _, mask, _, length = _EVENT.unpack_from(events, position)
-        position += _EVENT.size
-        if mask & IN_Q_OVERFLOW:
+        events = await self._inotify.wait()
+        if any(event.mask & IN_Q_OVERFLOW for event in events):
             return None
-        names.add(os.fsdecode(events[position : position + length].rstrip(b"\0")))
-        position += length
-    return names
+        return {event.name for event in events}
+
+    def close(self) -> None:
+        self._inotify.close()
 
 
-def _check(result: int) -> None:
+def _events(data: bytes) -> list[Event]:
+    events, at = [], 0
+    while at < len(data):
+        watch, mask, _cookie, length = _HEAD.unpack_from(data, at)
+        at += _HEAD.size
+        events.append(Event(watch, mask, os.fsdecode(data[at : at + length].rstrip(b"\0"))))
+        at += length
+    return events
+
+
+def _check(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    return result

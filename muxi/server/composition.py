@@ -27,6 +27,7 @@ from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.keyring import Keyring
 from muxi.config.values import format_size
 from muxi.errors import MuxiError
+from muxi.formation.dev import DevRuns
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
@@ -39,6 +40,8 @@ from muxi.proxy.listener import Listener
 from muxi.proxy.trust import Trust
 from muxi.registry import store
 from muxi.registry.ports import PortPool
+from muxi.registry.receipts import NAME as RECEIPTS
+from muxi.registry.receipts import load_receipts
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
 from muxi.server.workers import limits, make_crew, processes
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from muxi.config.model import Config
     from muxi.process.confinement import Confiner
     from muxi.proxy.certificates import Certificates
+    from muxi.registry.receipts import Receipts
     from muxi.server.history import History
 
 log = structlog.get_logger()
@@ -65,12 +69,14 @@ class Server:
         registry: store.Registry,
         certificates: Certificates | None,
         *,
+        receipts: Receipts,
         history: History,
         confiner: Confiner,
     ) -> None:
         """Take listening sockets, which stay the caller's, and what has been read from the disk."""
         self.config = config
         self.registry = registry
+        self.receipts = receipts
         self.routes = RouteTable()
         self.audit = AuditLog(config.logging.audit_log)
         self._confiner = confiner
@@ -79,6 +85,7 @@ class Server:
         self._certificates = certificates
         facilities = self._facilities()
         self.fleet = Fleet(facilities)
+        self.dev = DevRuns(facilities)
         self._api = self._api_parts(history, facilities)
         self.listener = Listener(
             self.routes,
@@ -111,7 +118,10 @@ class Server:
         for pid in registry.processes():
             confiner.expect(pid)
         await in_thread(sweep, workspace)
-        return cls(config, sockets, registry, certificates, history=history, confiner=confiner)
+        receipts = await in_thread(load_receipts, config.paths.data_dir / RECEIPTS)
+        return cls(
+            config, sockets, registry, certificates, receipts=receipts, history=history, confiner=confiner
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run all parts until cancelled. Started once the port answers and formations are being restored.
@@ -121,7 +131,9 @@ class Server:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.audit.run)
             nursery.start_soon(self.registry.run)
+            nursery.start_soon(self.receipts.run)
             await nursery.start(self.fleet.run)
+            await nursery.start(self.dev.hold)
             await nursery.start(self._log_keeper.run)
             nursery.start_soon(self._meter().run)
             # It only begins to; but from then on each formation has a route, where requests wait.
@@ -173,6 +185,13 @@ class Server:
         written down which they are: then none has been let go.
         """
         await self.fleet.detach(budget)
+        await self.dev.shut_down()
+
+    async def end_formations(self) -> None:
+        """End all processes, in parallel, each with its own deadline."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.dev.shut_down)
+            await self.fleet.shut_down()
 
     @property
     def _port(self) -> int:
@@ -197,10 +216,12 @@ class Server:
         authenticator, settings = self._authentication(self.config)
         return ApiParts(
             fleet=self.fleet,
+            dev=self.dev,
             authenticator=authenticator,
             settings=settings,
             facilities=facilities,
             audit=self.audit,
+            receipts=self.receipts,
             version=__version__,
             started_at=history.started_at,
             # The listener needs the app, the app asks the listener: later, when both are there.
@@ -217,6 +238,8 @@ class Server:
             runtime_type=config.formations.runtime_type,
             upload_directory=config.formations.formations_dir / ".tmp",
             max_upload_size=config.formations.bundle.max_upload_size,
+            allow_dev=config.formations.allow_dev,
+            allow_dev_remote=config.formations.allow_dev_remote,
             known_keys=frozenset(keyring.key_ids),
         )
         return keyring if config.auth.enabled else None, settings

@@ -19,11 +19,12 @@ from muxi.auth.credentials import KeyPair
 from muxi.auth.keyring import Keyring
 from muxi.auth.scheme import authorization_header
 from muxi.config.model import Paths, defaults
-from muxi.errors import Conflict, MuxiError, NotFound
+from muxi.errors import Conflict, MuxiError, NotFound, RequestError
 from muxi.formation.facilities import Facilities
 from muxi.formation.operation import Kind, Operation
 from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage, VersionView
 from muxi.registry.ports import PortPool
+from muxi.registry.receipts import Receipts
 from muxi.registry.routes import RouteTable
 from muxi.registry.store import Registry
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from muxi.config.model import Config
     from muxi.formation.upload import Upload
+    from muxi.formation.wishes import RollbackWish, UpdateWish
 
 KEY = "muxi_pk_" + "0123456789abcdef01234567"
 SECRET = "muxi_sk_" + "fedcba98" * 7
@@ -69,6 +71,7 @@ class FakeFleet:
     views: dict[str, FormationView] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     uploads: list[tuple[bytes, str, str | None]] = field(default_factory=list)
+    wishes: list[UpdateWish | RollbackWish] = field(default_factory=list)
     results: dict[str, Mapping[str, object] | MuxiError] = field(default_factory=dict)
     refusal: BaseException | None = None
     upload_path: Path | None = None
@@ -89,6 +92,36 @@ class FakeFleet:
         self.uploads.append((upload.path.read_bytes(), formation_id, version))
         upload.path.unlink()
         return self._begin("deploy", formation_id)
+
+    def update(self, upload: Upload, formation_id: str, wish: UpdateWish) -> Operation:
+        self.upload_path = upload.path
+        if self.refusal is not None:
+            raise self.refusal
+        self.uploads.append((upload.path.read_bytes(), formation_id, wish.version))
+        self.wishes.append(wish)
+        upload.path.unlink()
+        return self._begin("update", self.get(formation_id).id)
+
+    def update_draft(self, formation_id: str) -> Operation:
+        return self._begin("update", self.get(formation_id).id)
+
+    def rollback(self, formation_id: str, wish: RollbackWish) -> Operation:
+        self.wishes.append(wish)
+        return self._begin("rollback", self.get(formation_id).id)
+
+    def cancel(self, formation_id: str) -> Operation:
+        if self.refusal is not None:
+            raise self.refusal
+        for found in self.operations:
+            if found.formation_id == formation_id and found.can_cancel:
+                return found
+        raise RequestError("No update in progress for this formation", code="NothingToCancel")
+
+    def operation(self, formation_id: str, operation_id: str | None = None) -> Operation:
+        for found in reversed(self.operations):
+            if found.formation_id == formation_id and operation_id in {None, found.id}:
+                return found
+        raise NotFound("Operation not found")
 
     def deploy_draft(self, formation_id: str) -> Operation:
         return self._begin("deploy", formation_id)
@@ -148,11 +181,38 @@ class FakeFleet:
 
 
 @dataclass
+class FakeRuns:
+    """Directories that are said to run."""
+
+    asked: list[tuple[object, object, bool]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    refusal: MuxiError | None = None
+
+    async def start(self, path: object, formation_id: object, *, watch: bool) -> FakeRun:
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked.append((path, formation_id, watch))
+        return FakeRun("a-bot", 8003)
+
+    async def stop(self, formation_id: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.stopped.append(formation_id)
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    id: str
+    port: int
+
+
+@dataclass
 class Api:
     """The app under test, and how the clients talk to it."""
 
     app: ApiApp
     fleet: FakeFleet
+    dev: FakeRuns
     audit: AuditLog
     directory: Path
     facilities: Facilities
@@ -189,6 +249,7 @@ class Api:
         """Run the app for one request as an ASGI server would; leaving the block leaves the server."""
         exchange = Exchange()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.app.parts.receipts.run)
             nursery.start_soon(exchange.run, self.app, scope)
             yield exchange
             nursery.cancel_scope.cancel()
@@ -342,10 +403,12 @@ def make_api(
     *views: FormationView,
     authenticated: bool = True,
     in_force: Mapping[str, str] | None = None,
+    receipts: Receipts | None = None,
     config: Config | None = None,
     **settings: Any,
 ) -> Api:
     fleet = FakeFleet(directory, {item.id: item for item in views})
+    dev = FakeRuns()
     audit = AuditLog(directory / "logs" / "audit.log")
     values: dict[str, Any] = {
         "server_id": "server-test-00000000",
@@ -358,13 +421,15 @@ def make_api(
     facilities = make_facilities(directory, config)
     parts = ApiParts(
         fleet=fleet,
+        dev=dev,
         authenticator=Keyring([KeyPair(KEY, SECRET)]) if authenticated else None,
         settings=ApiSettings(**(values | settings)),
         facilities=facilities,
         audit=audit,
+        receipts=receipts or Receipts(directory / "receipts.json"),
         version="1.0.0",
         started_at=NOW - 3600,
         limits_in_force=lambda: in_force or {},
         now=lambda: NOW,
     )
-    return Api(create_app(parts), fleet, audit, directory, facilities)
+    return Api(create_app(parts), fleet, dev, audit, directory, facilities)

@@ -162,28 +162,3 @@ async def test_stop_and_delete_answer_plainly_to_clients_that_take_events(api: A
     stream = {"Accept": "text/event-stream"}
     assert (await api.call("DELETE", "/rpc/formations/my-bot", headers=stream)).data["status"] == "deleted"
     assert (await api.call("POST", "/rpc/formations/my-bot/stop", headers=stream)).data["status"] == "stopped"
-
-
-LATER = [
-    ("PUT", "/rpc/formations/my-bot"),
-    ("POST", "/rpc/formations/my-bot/update"),
-    ("POST", "/rpc/formations/my-bot/update/stream"),
-    ("POST", "/rpc/formations/my-bot/rollback"),
-    ("POST", "/rpc/formations/my-bot/rollback/stream"),
-    ("POST", "/rpc/formations/my-bot/cancel-update"),
-    ("GET", "/rpc/formations/my-bot/operation"),
-    ("POST", "/rpc/dev/run"),
-    ("POST", "/rpc/dev/stop"),
-]
-
-
-@pytest.mark.parametrize(("method", "path"), LATER)
-async def test_what_comes_later_says_so(api: Api, method: str, path: str) -> None:
-    assert (await api.call(method, path, signed=False)).status == 401
-    for headers in ({}, {"Accept": "text/event-stream"}):
-        answer = await api.call(method, path, headers=headers, data=b"{}")
-        assert answer.status == 501
-        assert answer.json["code"] == 501
-        assert answer.json["error"] == "Not Implemented"
-        assert answer.json["cure"]
-    assert [entry["status"] for entry in await api.audited()] == [401, 501, 501]

@@ -20,7 +20,7 @@ from muxi.registry import store
 from muxi.registry.ports import PortPool
 from muxi.registry.records import ProcessRecord
 from muxi.registry.routes import RouteTable
-from tests.live import bundle
+from tests.live import bundle, free_ports
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def configuration(tmp_path: Path, **changes: object) -> Config:
     check = replace(config.formations.deployment.health_check, interval=0.05, timeout=30.0)
     deployment = replace(config.formations.deployment, health_check=check, force_kill_timeout=2.0)
     formations = replace(
-        config.formations, deployment=deployment, port_range=(21000, 21500), restart_delay=0.05
+        config.formations, deployment=deployment, port_range=free_ports(), restart_delay=0.05
     )
     return replace(config, formations=replace(formations, **changes))  # type: ignore[arg-type]
 

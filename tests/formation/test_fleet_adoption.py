@@ -180,7 +180,7 @@ async def test_what_is_not_proved_or_not_committed_is_not_adopted(
         truth = record.process
         other: dict[str, object] = {change: 99 if change in {"release", "start_ticks"} else "another"}
         record.process = msgspec.structs.replace(record.process, **other)
-        made.registry._mark()
+        made.registry._saver.mark()
         await made.registry.flush()
     assert before.pid is not None
     try:
@@ -207,7 +207,7 @@ async def test_a_stopped_formation_is_not_adopted(config: Config, monkeypatch: p
         await made.deploy("my-bot")
         pid = made.fleet.get("my-bot").pid
         made.registry.records["my-bot"].stopped = True
-        made.registry._mark()
+        made.registry._saver.mark()
         await made.registry.flush()
     async with house(config) as made:
         assert (await restored(made)).status == "stopped"
@@ -281,7 +281,7 @@ async def test_an_update_cut_short_after_the_switch_goes_by_what_is_committed(
         record.other = old
         record.process = msgspec.structs.replace(old, release=2, port=port + 1, pid=0, token_sha256="0" * 64)
         record.port = port + 1
-        made.registry._mark()
+        made.registry._saver.mark()
         await made.registry.flush()
     async with house(config) as made:
         after = await restored(made)

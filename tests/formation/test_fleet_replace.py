@@ -12,6 +12,7 @@ import trio
 
 from muxi.errors import Conflict, FormationFailed, MuxiError, StorageError
 from muxi.formation.replace import replace
+from muxi.registry import store
 from tests.formation.test_fleet import CRASHING, FOREVER, House, alive, configuration, house
 from tests.live import APP, bundle, manifest
 from tests.waiting import until
@@ -182,14 +183,14 @@ async def test_another_release_takes_over_and_is_committed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("strategy", ["blue-green", "recreate"])
-async def test_a_commit_that_fails_takes_the_switch_back(tmp_path: Path, strategy: str) -> None:
+async def test_a_commit_that_fails_leaves_the_old_one(tmp_path: Path, strategy: str) -> None:
     async def refuse() -> None:
-        assert made.registry.records["my-bot"].process is not None
-        seen.append(made.registry.records["my-bot"].process.release)
+        record = store.load(made.registry.path).records["my-bot"]
+        seen.append({entry.release for entry in (record.process, record.other) if entry is not None})
         await trio.lowlevel.checkpoint()
         raise StorageError("The disk is full.")
 
-    seen: list[int] = []
+    seen: list[set[int]] = []
     async with house(configuration(tmp_path)) as made:
         await made.deploy("my-bot")
         before = made.fleet.get("my-bot")
@@ -198,7 +199,7 @@ async def test_a_commit_that_fails_takes_the_switch_back(tmp_path: Path, strateg
             await begin(made, release, strategy=strategy, commit=refuse).wait()
         await made.until("my-bot", "running")
         after = made.fleet.get("my-bot")
-        assert seen == [2]
+        assert seen == [{1, 2} if strategy == "blue-green" else {2}], "both are known on disk by then"
         assert made.registry.records["my-bot"].process is not None
         assert made.registry.records["my-bot"].process.release == 1
         assert made.ports.allocated == 1

@@ -9,7 +9,7 @@ import trio
 
 from muxi.errors import OperatorError, StorageError
 from muxi.files import atomic_write
-from muxi.registry import store
+from muxi.registry import saver
 from muxi.registry.records import FormationRecord, ProcessRecord, encode
 from muxi.registry.store import Registry, load
 
@@ -61,7 +61,7 @@ async def test_many_changes_end_up_in_few_writes(tmp_path: Path, monkeypatch: py
         writes += 1
         atomic_write(path, data)
 
-    monkeypatch.setattr(store, "atomic_write", counted)
+    monkeypatch.setattr(saver, "atomic_write", counted)
     registry = Registry(tmp_path / "registry.json")
     async with trio.open_nursery() as nursery:
         for number in range(500):
