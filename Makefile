@@ -22,7 +22,7 @@ test: $(VENV)/.stamp-test
 
 # With all cases of Autobahn|Testsuite, where there is a Python 2.7: a quarter of an hour more.
 test-all: $(VENV)/.stamp-test
-	@MUXI_AUTOBAHN=full $(BIN)/python -m pytest -o faulthandler_timeout=1800 $(ARGS)
+	@MUXI_AUTOBAHN=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 $(ARGS)
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .

@@ -8,7 +8,6 @@ import re
 from re import _parser as sre  # type: ignore[attr-defined]
 
 import muxi
-from muxi.proxy.fields import REQUEST_FIELDS, RESPONSE_FIELDS
 
 
 def patterns() -> list[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
@@ -19,8 +18,7 @@ def patterns() -> list[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
         for name, value in vars(importlib.import_module(module.name)).items():
             if isinstance(value, re.Pattern):
                 found.append((f"{module.name}.{name}", value))
-    tables = (("REQUEST_FIELDS", REQUEST_FIELDS), ("RESPONSE_FIELDS", RESPONSE_FIELDS))
-    return found + [(name, table._search) for name, table in tables]
+    return found
 
 
 def is_possessive(pattern: re.Pattern[str] | re.Pattern[bytes]) -> bool:

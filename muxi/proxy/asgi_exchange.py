@@ -11,8 +11,8 @@ from muxi.proxy.answers import Answer
 from muxi.proxy.asgi_head import http1_head
 from muxi.proxy.bodies import ChunkedBody, response_body
 from muxi.proxy.heads import CHUNKED, HeadError, ResponseHead
-from muxi.proxy.http1 import parse_response_head
-from muxi.proxy.http2 import EXTENSION, RequestInfo
+from muxi.proxy.http1_response import parse_response_head
+from muxi.proxy.http2_stream import EXTENSION, RequestInfo
 
 if TYPE_CHECKING:
     import socket

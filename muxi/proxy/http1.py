@@ -1,8 +1,8 @@
-"""HTTP/1.1 heads, strictly: what is ambiguous is refused, never guessed (RFC 9112).
+"""HTTP/1.1 heads of requests, strictly: what is ambiguous is refused, never guessed (RFC 9112).
 
 One pass validates a head and sorts its fields: hop-by-hop fields and what `Connection` names go
 (RFC 9110 7.6.1), framing fields come back in one canonical form, the rest is kept as the bytes it
-was. The work on each byte is done by regular expressions over the whole block (see `fields`).
+was. The work on each byte is done by a regular expression over the whole block (see `fields`).
 
 Framing is what request smuggling lives on, so a message whose length two readers could see
 differently is an error here: bare CR or LF, folded lines, space before a colon, more than one
@@ -15,7 +15,6 @@ import re
 from typing import Final
 
 from muxi.proxy.fields import (
-    ALLOW_ORIGIN,
     CONNECTION,
     CONTENT_LENGTH,
     EXPECT,
@@ -26,10 +25,8 @@ from muxi.proxy.fields import (
     FORWARDED_PROTO,
     HOST,
     LINES,
-    LOCATION,
     REQUEST_FIELDS,
     REQUEST_ID,
-    RESPONSE_FIELDS,
     SDK,
     TRACE_PARENT,
     TRACE_STATE,
@@ -48,9 +45,6 @@ MAX_FIELDS: Final = 200
 SMALL_HEAD: Final = 2 * MAX_FIELDS
 MAX_LENGTH: Final = (1 << 63) - 1
 
-#: Response fields that are noted.
-NOTED: Final = frozenset({ALLOW_ORIGIN, LOCATION, REQUEST_ID, UPGRADE})
-
 #: The record type of a ClientHello, and the first byte of its version (RFC 8446 5.1).
 TLS_HELLO: Final = b"\x16\x03"
 HEAD_END: Final = b"\r\n\r\n"
@@ -61,8 +55,6 @@ _REQUEST: Final = re.compile(
     rb"(?:\r\n){0,2}" + _METHOD + b" " + _TARGET + rb" HTTP/1\.([01])" + LINES + rb"\r\n\r\n"
 )
 _REQUEST_LINE: Final = re.compile(_METHOD + b" " + _TARGET + rb" HTTP/([0-9]\.[0-9])")
-_STATUS: Final = rb"HTTP/1\.([01]) (([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?)"
-_RESPONSE: Final = re.compile(_STATUS + LINES + rb"\r\n\r\n")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)")
 
@@ -72,7 +64,7 @@ def longest_line(max_head: int) -> int:
     return min(MAX_LINE, max_head // 2)
 
 
-def _has_bare_line_end(data: bytes) -> bool:
+def has_bare_line_end(data: bytes) -> bool:
     """Tell whether a CR or an LF stands alone; the last byte may be a CR whose LF is to come."""
     pairs = data.count(b"\r\n")
     return data.count(b"\n") != pairs or data.count(b"\r") != pairs + data.endswith(b"\r")
@@ -81,7 +73,7 @@ def _has_bare_line_end(data: bytes) -> bool:
 def check_partial(data: bytes, max_head: int = MAX_HEAD) -> None:
     """Refuse the beginning of a head that can't become a good one. Raises HeadError."""
     max_line = longest_line(max_head)
-    if _has_bare_line_end(data):
+    if has_bare_line_end(data):
         raise HeadError(400, "a line does not end in CR LF")
     if len(data) > max_line and data.find(b"\r\n", 2, max_line) < 0:
         raise HeadError(414, f"the request line is longer than {max_line} bytes")
@@ -148,7 +140,7 @@ def _request_fields(head: RequestHead, block: bytes) -> None:
     head.fields, special = REQUEST_FIELDS.sort(block)
     named = _act_on(head, special)
     if named:
-        _apply_connection(head, named)
+        apply_connection(head, named)
     if not head.target.startswith(b"/"):
         _reduce_target(head)
     if _HOST.fullmatch(head.host) is None:
@@ -180,7 +172,7 @@ def _act_on(head: RequestHead, special: list[Special]) -> bytes:
 
 def _request_framing(head: RequestHead, kind: int, value: bytes) -> None:
     if kind == CONTENT_LENGTH:
-        head.length = _length(value, 400)
+        head.length = body_length(value, 400)
         head.fields.append(b"Content-Length: %d" % head.length)
         return
     if not head.http11:
@@ -227,7 +219,8 @@ def _note_context(head: RequestHead, kind: int, line: bytes, value: bytes) -> No
         head.forwarded_port = value
 
 
-def _length(value: bytes, status: int) -> int:
+def body_length(value: bytes, status: int) -> int:
+    """Read a Content-Length; where it is malformed raise HeadError with that status."""
     digits = value.strip(b" \t")
     # isdigit alone: no sign, no underscore, no list; both are accepted by int().
     if not digits.isdigit() or len(digits) > 19 or (length := int(digits)) > MAX_LENGTH:
@@ -244,7 +237,7 @@ def _only_chunked(value: bytes) -> None:
     raise HeadError(400, "the last transfer coding is not chunked")
 
 
-def _apply_connection(head: RequestHead | ResponseHead, value: bytes) -> None:
+def apply_connection(head: RequestHead | ResponseHead, value: bytes) -> None:
     """Obey `close` and `keep-alive`, and drop the fields that are named (never the framing)."""
     only = value.strip(b" \t,").lower()
     if only == b"keep-alive":
@@ -271,82 +264,3 @@ def _reduce_target(head: RequestHead) -> None:
         raise HeadError(400, "the request target is malformed")
     head.host, rest = match.groups()
     head.target = rest if rest.startswith(b"/") else b"/" + rest
-
-
-def parse_response_head(data: bytes, method: bytes) -> ResponseHead | None:
-    """Parse the head of a response to `method` at the start of `data`; None while its end is missing.
-
-    Raises HeadError 502 where the framing is ambiguous. The reason phrase may be missing, and a
-    Content-Length may be repeated with the same value.
-    """
-    match = _RESPONSE.match(data) if HEAD_END in data else None
-    if match is None:
-        if HEAD_END in data or len(data) > MAX_HEAD or _has_bare_line_end(data):
-            raise HeadError(502, "the response head is malformed")
-        return None
-    minor, status_line, digits, block = match.groups()
-    size = match.end()
-    if size > MAX_HEAD or block.count(b"\n") > MAX_FIELDS:
-        raise HeadError(502, "the response head is too large")
-    head = ResponseHead(int(digits), status_line, minor == b"1", size)
-    _response_fields(head, block)
-    if method == b"HEAD" or head.status < 200 or head.status in {204, 304}:
-        head.length = 0
-    return head
-
-
-def _response_fields(head: ResponseHead, block: bytes) -> None:
-    head.fields, special = RESPONSE_FIELDS.sort(block)
-    named, codings, length = b"", 0, -1
-    for kind, line, value in special:
-        if kind == CONNECTION:
-            named += b"," + value
-        elif kind == CONTENT_LENGTH:
-            length = _same_length(value, length)
-        elif kind in NOTED:
-            _note_response(head, kind, line)
-        else:
-            codings += 1
-            if value.lower() != b"chunked":
-                raise HeadError(502, "the transfer coding is not chunked")
-    if named:
-        _apply_connection(head, named)
-    if codings:
-        _chunked_response(head, codings, length)
-    elif length >= 0:
-        head.length = length
-        if head.status >= 200 and head.status != 204:
-            head.fields.append(b"Content-Length: %d" % length)
-
-
-def _same_length(value: bytes, before: int) -> int:
-    length = _length(value, 502)
-    if before not in {-1, length}:
-        raise HeadError(502, "two different lengths are given")
-    return length
-
-
-def _pass_upgrade(head: ResponseHead, line: bytes) -> None:
-    """Pass on what the formation switches to, or asks for; elsewhere it is an offer to us alone."""
-    if head.status in {101, 426}:
-        head.fields += [line, b"Connection: Upgrade"]
-
-
-def _note_response(head: ResponseHead, kind: int, line: bytes) -> None:
-    """Fields that we want to know of; all but Upgrade pass."""
-    if kind == UPGRADE:
-        _pass_upgrade(head, line)
-        return
-    head.fields.append(line)
-    if kind == ALLOW_ORIGIN:
-        head.allows_origin = True
-    elif kind == LOCATION:
-        head.relocates = True
-    else:
-        head.has_id = True
-
-
-def _chunked_response(head: ResponseHead, codings: int, length: int) -> None:
-    if codings > 1 or length >= 0 or not head.http11:
-        raise HeadError(502, "the length of the body is given more than once")
-    head.length = CHUNKED

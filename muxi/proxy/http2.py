@@ -11,15 +11,14 @@ What differs from Hypercorn's own protocol class, each with its reason:
 - A response that its app did not finish is reset; Hypercorn leaves the client waiting for ever.
 - CONNECT, and so WebSockets (RFC 8441), is answered 501. Malformed requests are answered 400, and
   requests that are cancelled again and again end the connection (CVE-2023-44487).
-- Interim responses can be sent: see `RequestInfo`.
+- Interim responses can be sent: see `http2_stream.RequestInfo`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
-import trio
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
@@ -27,28 +26,21 @@ from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed, Updated
 from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed, Trailers
 from hypercorn.protocol.h2 import (
-    BUFFER_HIGH_WATER,
-    BUFFER_LOW_WATER,
-    BufferCompleteError,
     H2Protocol,
-    StreamBuffer,
 )
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.trio.worker_context import EventWrapper
 from hypercorn.utils import filter_pseudo_headers
 from priority.priority import DuplicateStreamError
 
 from muxi.proxy.asgi_head import METHOD, TARGET, Fields, check_fields
 from muxi.proxy.heads import HeadError
 from muxi.proxy.http1 import MAX_HEAD
+from muxi.proxy.http2_stream import Buffer, StreamApp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from h2.events import Event
     from hypercorn.events import Event as IOEvent
     from hypercorn.protocol.events import Event as StreamEvent
-    from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope, Scope
 
 log = structlog.get_logger()
 
@@ -59,83 +51,6 @@ INITIAL_WINDOW: Final = 65535
 MAX_STREAMS: Final = 100
 #: How many more requests a client may cancel than it lets be answered.
 MAX_CANCELLED: Final = 500
-#: Where an app finds `RequestInfo` in its scope's extensions.
-EXTENSION: Final = "muxi.request"
-
-
-class RequestInfo(NamedTuple):
-    """What ASGI does not say of a request.
-
-    Its target byte for byte, whether it is without a body, and a way to send interim responses.
-    """
-
-    target: bytes
-    ended: bool
-    interim: Callable[[int, Fields], Awaitable[None]]
-
-
-class _StreamApp:
-    """The app as one stream calls it: what it takes of the body may be sent again by the client."""
-
-    def __init__(self, protocol: Http2, stream_id: int, target: bytes, *, ended: bool) -> None:
-        self._protocol = protocol
-        self._stream_id = stream_id
-        self._target = target
-        self._ended = ended
-
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-        sync_spawn: Callable[..., object],
-        call_soon: Callable[..., object],
-    ) -> None:
-        async def take() -> ASGIReceiveEvent:
-            message = await receive()
-            if message["type"] == "http.request" and message["body"]:
-                await self._protocol.taken(self._stream_id, len(message["body"]))
-            return message
-
-        async def interim(status: int, fields: Fields) -> None:
-            await self._protocol.send_interim(self._stream_id, status, fields)
-
-        extensions = cast("HTTPScope", scope)["extensions"]
-        extensions[EXTENSION] = cast("dict[object, object]", RequestInfo(self._target, self._ended, interim))
-        await self._protocol.app(scope, take, send, sync_spawn, call_soon)
-
-
-class _Buffer(StreamBuffer):
-    """What an app has written on one stream and the client has not let go out.
-
-    `over` is set once the end of the stream has been written, or it is known that it won't be.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(EventWrapper)
-        self.over = trio.Event()
-
-    async def close(self) -> None:
-        await super().close()
-        self.over.set()
-
-    async def push(self, data: bytes) -> None:
-        if self._complete:
-            raise BufferCompleteError
-        self.buffer.extend(data)
-        await self._is_empty.clear()
-        if len(self.buffer) >= BUFFER_HIGH_WATER:
-            await self._paused.clear()
-            await self._paused.wait()
-
-    async def pop(self, max_length: int) -> bytes:
-        data = bytes(self.buffer[:max_length])
-        del self.buffer[:max_length]
-        if len(self.buffer) < BUFFER_LOW_WATER:
-            await self._paused.set()
-        if not self.buffer:
-            await self._is_empty.set()
-        return data
 
 
 class Http2(H2Protocol):
@@ -211,7 +126,7 @@ class Http2(H2Protocol):
             return
         buffer = self.stream_buffers.get(stream_id)
         await super().stream_send(event)
-        if isinstance(event, EndBody) and isinstance(buffer, _Buffer):
+        if isinstance(event, EndBody) and isinstance(buffer, Buffer):
             # Hypercorn goes on when the last byte has been taken, before the end has been written.
             await buffer.over.wait()
 
@@ -246,7 +161,7 @@ class Http2(H2Protocol):
         if stream_id in self._coming:
             self._reset(stream_id, ErrorCodes.NO_ERROR)
             await self._flush()
-        cast("_Buffer", buffer).over.set()
+        cast("Buffer", buffer).over.set()
 
     async def _close_stream(self, stream_id: int) -> None:
         self._give_back(stream_id)
@@ -290,13 +205,13 @@ class Http2(H2Protocol):
             return
         if not ended:
             self._coming.add(stream_id)
-        app = _StreamApp(self, stream_id, target, ended=ended)
+        app = StreamApp(self, stream_id, target, ended=ended)
         stream = self.streams[stream_id] = self._new_stream(stream_id, app)
         await stream.handle(
             Request(stream_id, plain, "2", method.decode("ascii"), target, self.connection_state)
         )
 
-    def _new_stream(self, stream_id: int, app: _StreamApp) -> HTTPStream:
+    def _new_stream(self, stream_id: int, app: StreamApp) -> HTTPStream:
         stream = HTTPStream(
             app,
             self.config,
@@ -308,7 +223,7 @@ class Http2(H2Protocol):
             self.stream_send,
             stream_id,
         )
-        self.stream_buffers[stream_id] = _Buffer()
+        self.stream_buffers[stream_id] = Buffer()
         try:
             self.priority.insert_stream(stream_id)
         except DuplicateStreamError:

@@ -76,8 +76,8 @@ if sys.platform == "linux":
 
         def follow(self, fd: int, stirred: Callable[[], None]) -> None:
             """Tell again and again that there is something to read, or the end. `stirred` must not raise."""
-            self._stirred[fd] = stirred
             self._epoll.register(fd, select.EPOLLIN)
+            self._stirred[fd] = stirred
 
         def unwatch(self, fd: int) -> None:
             """End `watch` or `follow`."""

@@ -14,7 +14,7 @@ from muxi.proxy.comments import EventBody, is_event_stream
 from muxi.proxy.finish import finish
 from muxi.proxy.headers import interim_head, response_head
 from muxi.proxy.heads import UNTIL_CLOSE
-from muxi.proxy.http1 import parse_response_head
+from muxi.proxy.http1_response import parse_response_head
 from muxi.proxy.relay import Relay
 from muxi.proxy.tunnel import run_tunnel
 from muxi.proxy.upstream import UpstreamError
@@ -68,6 +68,7 @@ def _relay(
     data = body.take(data)
     client.route.traffic.bytes_out += len(data)
     client.status = response.status
+    head.fields.clear()  # It may take hours: nothing is kept that is not needed.
     relay = Relay(client, body, top + data, events=events and not body.done)
     if events and data:
         client.route.traffic.first_event.add(perf_counter() - head.begun)

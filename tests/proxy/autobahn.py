@@ -22,7 +22,7 @@ LOCK = Path(__file__).with_name("autobahn.lock")
 CACHE = ROOT / ".cache"
 #: Seconds for the installation, and for one run.
 INSTALL_LIMIT = 300
-RUN_LIMIT = 1800
+RUN_LIMIT = 5400
 
 #: addsitedir, not PYTHONPATH: the namespace packages of old are made by .pth files.
 _RUN = "import site, sys; site.addsitedir(sys.argv.pop(1)); from autobahntestsuite.wstest import run; run()"

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muxi.proxy.heads import CHUNKED, UNTIL_CLOSE, HeadError, RequestHead, ResponseHead
-from muxi.proxy.http1 import MAX_FIELDS, MAX_HEAD, MAX_LINE, parse_request_head, parse_response_head
+from muxi.proxy.http1 import MAX_FIELDS, MAX_HEAD, MAX_LINE, parse_request_head
+from muxi.proxy.http1_response import parse_response_head
 
 
 def request(*lines: bytes, start: bytes = b"GET / HTTP/1.1") -> RequestHead:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from muxi.proxy.comments import EventBody, is_event_stream
 from muxi.proxy.heads import CHUNKED, UNTIL_CLOSE
-from muxi.proxy.http1 import parse_response_head
+from muxi.proxy.http1_response import parse_response_head
 from muxi.proxy.limits import Limits
 from muxi.registry.routes import RoutePolicy
 from tests.proxy.house import GET, House, Script, Wire, open_house
