@@ -12,7 +12,7 @@ import array
 import os
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 import trio
@@ -34,16 +34,38 @@ class ChannelError(Exception):
     """The other side is gone, takes nothing, or says what can't be understood."""
 
 
-class _Waiting(NamedTuple):
-    """What is to be sent."""
+class _Waiting:
+    """What of a message is still to be sent."""
 
-    message: Message
-    sock: socket.socket | None
-    keep: bool
+    __slots__ = ("_keep", "_sock", "rest")
+
+    def __init__(self, sock: socket.socket | None, *, keep: bool) -> None:
+        self.rest = memoryview(b"")
+        self._sock = sock
+        self._keep = keep
+
+    def push(self, channel: socket.socket) -> bool:
+        """Send what can be sent at once; tell whether that was all. Raises OSError."""
+        while self.rest:
+            try:
+                size = self._send(channel)
+            except BlockingIOError:
+                return False
+            self.rest = self.rest[size:]
+            self.close()
+        return True
+
+    def _send(self, channel: socket.socket) -> int:
+        if self._sock is None:
+            return channel.send(self.rest)
+        rights = array.array("i", [self._sock.fileno()])
+        return channel.sendmsg([self.rest], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
     def close(self) -> None:
-        if self.sock is not None and not self.keep:
-            self.sock.close()
+        """Have no more to do with the socket."""
+        if self._sock is not None and not self._keep:
+            self._sock.close()
+        self._sock = None
 
 
 class Channel(Generic[T]):
@@ -62,14 +84,30 @@ class Channel(Generic[T]):
         self._accepted = self._sent = 0
 
     def send(self, message: Message, sock: socket.socket | None = None, *, keep: bool = False) -> int:
-        """Have a message sent, in its turn, and give its number.
+        """Send a message, now if that can be, else in its turn; gives its number. Does not wait.
 
         A socket with it is closed after that, unless the caller keeps it, and keeps it open till then.
+        Raises FrameError for a message that is too large.
         """
-        self._waiting.append(_Waiting(message, sock, keep))
+        waiting = _Waiting(sock, keep=keep)
+        try:
+            waiting.rest = memoryview(frame(encode(message)))
+        except FrameError:
+            waiting.close()
+            raise
         self._accepted += 1
-        self._asked.set()
+        if not self._waiting and self._push(waiting):
+            self._sent += 1
+        else:
+            self._waiting.append(waiting)
+            self._asked.set()
         return self._accepted
+
+    def _push(self, waiting: _Waiting) -> bool:
+        try:
+            return waiting.push(self._sock)
+        except OSError:
+            return False  # `run` meets it again, and may tell.
 
     async def sent(self, number: int) -> None:
         """Return once the message of that number has been sent."""
@@ -77,36 +115,25 @@ class Channel(Generic[T]):
             await self._progress.wait()
 
     async def run(self) -> None:
-        """Send what is to be sent; for ever. Raises ChannelError."""
+        """Send what could not be sent at once; for ever. Raises ChannelError."""
         while True:
             await self._asked.wait()
             self._asked = trio.Event()
             while self._waiting:
-                if len(self._waiting) > MOST_WAITING:
-                    raise ChannelError("the other side takes no messages")
-                first = self._waiting[0]
-                await self._write(frame(encode(first.message)), first.sock)
-                self._waiting.popleft()
-                first.close()
-                self._sent += 1
+                await self._send_first()
             self._progress.set()
             self._progress = trio.Event()
 
-    async def _write(self, data: bytes, sock: socket.socket | None) -> None:
-        rest = memoryview(data)
-        while rest:
-            try:
-                if sock is None:
-                    size = self._sock.send(rest)
-                else:
-                    rights = array.array("i", [sock.fileno()])
-                    size = self._sock.sendmsg([rest], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-            except BlockingIOError:
+    async def _send_first(self) -> None:
+        if len(self._waiting) > MOST_WAITING:
+            raise ChannelError("the other side takes no messages")
+        try:
+            while not self._waiting[0].push(self._sock):
                 await trio.lowlevel.wait_writable(self._sock)
-                continue
-            except OSError as error:
-                raise ChannelError(f"send: {error.strerror}") from error
-            rest, sock = rest[size:], None
+        except OSError as error:
+            raise ChannelError(f"send: {error.strerror}") from error
+        self._waiting.popleft()
+        self._sent += 1
 
     async def receive(self) -> list[tuple[T, socket.socket | None]]:
         """Give the next messages and what they bring: None if we had no descriptor left for it.

@@ -52,6 +52,8 @@ log = structlog.get_logger()
 FAILED: Final = 1
 #: Seconds between two reports, when there is nothing to be told at once.
 REPORT_SECONDS: Final = 0.5
+#: Seconds after a report in which what is to be told gathers, so that many short connections cost few.
+GATHER_SECONDS: Final = 0.002
 #: What others may send us, or to our whole control group: the main process says when to end.
 IGNORED: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
@@ -215,6 +217,7 @@ class Worker:
             if now >= due:
                 due = now + REPORT_SECONDS
             await self._channel.sent(self._channel.send(report))
+            await trio.sleep(GATHER_SECONDS)
 
     def _report(self, *, traffic: bool) -> Report:
         """Tell how things stand, and what has been counted since the last time."""
