@@ -197,3 +197,36 @@ def test_a_rollback_survives_the_death_of_the_server_at_each_step(tmp_path: Path
         assert update(2, marker, "blue-green")(live).status_code == 200
     outcome = Outcome("2.0.0")
     through(walk, outcome, lambda _step: ("1.0.0" if outcome.current == "2.0.0" else "2.0.0", rollback))
+
+
+def test_a_deploy_survives_the_death_of_the_server_at_each_step(tmp_path: Path, marker: str) -> None:
+    walk = Walk(tmp_path, marker)
+    went = set[bool]()
+
+    def deploy(live: LiveServer) -> httpx.Response:
+        return live.deploy(ID, packed(1, marker))
+
+    for step in range(1, MOST_STEPS, STRIDE):
+        with walk.server() as live:
+            if step > 1:
+                until(lambda live=live: settled(live), f"deployed or gone after {walk.seen[-1]}")  # type: ignore[misc]
+                there = live.rpc("GET", f"/rpc/formations/{ID}").status_code == 200
+                went.add(there)
+                if there:
+                    walk.check(live)
+                    assert live.rpc("DELETE", f"/rpc/formations/{ID}").status_code == 200
+                until(lambda: processes(marker) == set(), "no process is left")
+                assert not [path for path in live.formations.iterdir() if path.name != ".tmp"]
+                assert live.rpc("GET", "/rpc/server/status").json()["data"]["ports"]["allocated"] == 0
+            if not walk.die_in(live, step, deploy):
+                walk.check(live)
+                break
+    else:
+        pytest.fail(f"a deploy takes more than {MOST_STEPS} steps")
+    assert went == {True, False}, "deaths on both sides of the commit were walked through"
+
+
+def settled(live: LiveServer) -> bool:
+    """Say whether the formation is gone, or is there and runs."""
+    answer = live.rpc("GET", f"/rpc/formations/{ID}")
+    return answer.status_code == 404 or answer.json()["data"]["status"] == "running"
