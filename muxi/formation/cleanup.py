@@ -5,18 +5,33 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import structlog
 import trio
 
-from muxi.errors import StorageError
+from muxi.errors import MuxiError, StorageError
 from muxi.process import log_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from muxi.formation.owner import Owner
     from muxi.formation.view import LogFiles
 
+log = structlog.get_logger()
+
 SETTLE_SECONDS = 1.0
+
+
+async def clear_away(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Take all these steps, also when one fails: what is left lying is swept at the next start.
+
+    An operation's outcome is what it was by then, so a failure here is for the log only.
+    """
+    for step in steps:
+        try:
+            await step()
+        except (OSError, MuxiError) as error:
+            log.warning("not cleared away", reason=str(error))
 
 
 async def in_thread(work: Callable[..., object], *arguments: object) -> None:

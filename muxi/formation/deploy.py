@@ -18,7 +18,7 @@ import trio
 from muxi.errors import MuxiError
 from muxi.formation.bring_up import addresses, bring_up, started
 from muxi.formation.check import check_bundle
-from muxi.formation.cleanup import in_thread, remove_logs, settle
+from muxi.formation.cleanup import clear_away, in_thread, remove_logs, settle
 from muxi.formation.disk import remove_tree
 from muxi.registry.records import FormationRecord
 
@@ -54,8 +54,7 @@ async def deploy(
         error.details.setdefault("rollback_status", "not_needed")
         raise
     finally:
-        await source.close()
-        await in_thread(remove_tree, workplace)
+        await clear_away(source.close, partial(in_thread, remove_tree, workplace))
         await settle(owner)
     return {**started(owner), **addresses(owner), "message": "Formation deployed"}
 

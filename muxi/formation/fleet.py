@@ -205,7 +205,9 @@ class Fleet:
 
     def update_draft(self, formation_id: str) -> Operation:
         """Begin an update to the formation's draft, which stays unless it comes to its end."""
-        return self._update(DraftSource(self._facilities.draft(formation_id)), formation_id, UpdateWish())
+        draft = self._facilities.draft(formation_id)
+        source = DraftSource(draft, "Updating formation from draft...")
+        return self._update(source, formation_id, UpdateWish())
 
     def _update(self, source: Source, formation_id: str, wish: UpdateWish) -> Operation:
         return self._submit(self._known(formation_id), "update", partial(update, source=source, wish=wish))

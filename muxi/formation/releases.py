@@ -182,9 +182,13 @@ class Releases:
             self._make_home()
             self._remove_unreferenced(found)
             take_back_seeds(self.state, versions.numbers(found))
-            adopt_state(extracted_root, self.state, number)
-            extracted_root.rename(path)
-            sync_directory(path.parent)
+            try:
+                adopt_state(extracted_root, self.state, number)
+                extracted_root.rename(path)
+                sync_directory(path.parent)
+            except BaseException:
+                self._remove_placed(path, found)
+                raise
         return Release(
             number=number,
             path=path,
@@ -293,6 +297,14 @@ class Releases:
         for directory in (self.home, self.home / "releases", self.state):
             directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
             sync_directory(directory.parent)
+
+    def _remove_placed(self, path: Path, found: VersionFile | None) -> None:
+        """Undo a placing that failed on its way; what can't be undone is the next one's to remove."""
+        try:
+            take_back_seeds(self.state, versions.numbers(found))
+            remove_tree(path)
+        except OSError as error:
+            _log.warning("release_not_tidied", formation_id=self.home.name, reason=error.strerror)
 
     def _remove_unreferenced(self, found: VersionFile | None) -> None:
         keep = {str(number) for number in versions.numbers(found)}

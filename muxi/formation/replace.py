@@ -114,7 +114,6 @@ def _switch(owner: Owner) -> None:
     owner.facilities.ports.swap(old.key, new.key)
     old.key, new.key = new.key, old.key
     old.retire()
-    new.return_to_duty()
     owner.record.process, owner.record.other = new.entry, old.entry
     owner.record.port, owner.record.restart_count = new.port, new.instance.restart_count
     owner.save(owner.record)
@@ -167,6 +166,9 @@ async def _recreate(owner: Owner, operation: Operation, plan: Plan, commit: Comm
 
 async def _go_back(owner: Owner, operation: Operation, before: Run | None) -> RollbackStatus:
     """Start what ran before again, unless the server ends; say how that went."""
+    if before is not None and owner.run is before and before.instance.state in SERVING:
+        before.return_to_duty()  # it was only waited for, and never asked to end
+        return "not_needed"
     if owner.run is not None:
         await owner.run.instance.kill()
     if owner.interrupted:

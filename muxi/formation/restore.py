@@ -37,8 +37,7 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
     owner.coming_back = not record.stopped
     releases = facilities.releases(owner.id)
     release = await trio.to_thread.run_sync(releases.current)
-    if release is not None:
-        _follow(record, release)
+    renamed = release is not None and _follow(record, release)
     adopted = release is not None and not record.stopped and await adopt_running(owner, operation, release)
     if not adopted:
         await end_leftovers(owner)
@@ -49,7 +48,7 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
     await trio.to_thread.run_sync(releases.recover)
     if adopted:
         assert owner.run is not None
-        record.name = owner.run.plan.manifest.name
+        record.name = owner.run.plan.manifest.name if renamed else record.name
         owner.save(record)
         if owner.run.entry.state != State.UNHEALTHY:  # that one may stay so for long
             await owner.run.instance.wait_healthy()
@@ -58,7 +57,7 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
         owner.save(record)
         return {"id": owner.id, "status": "stopped"}
     plan = await make_plan(owner, operation, release)
-    record.name = plan.manifest.name
+    record.name = plan.manifest.name if renamed else record.name
     await wait_for_dependencies(owner, operation)
     async with facilities.restoring:
         _claim_port(owner)
@@ -66,10 +65,15 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
     return started(owner)
 
 
-def _follow(record: FormationRecord, release: Release) -> None:
-    """Have the record say what version.json says: a server may have been killed between the two."""
+def _follow(record: FormationRecord, release: Release) -> bool:
+    """Have the record say what version.json says; say whether it was of another release.
+
+    A server may have been killed between the two.
+    """
+    other = record.bundle_hash != release.bundle_hash
     record.semantic, record.bundle_hash = release.semantic, release.bundle_hash
     record.deployed_at = release.deployed_at
+    return other
 
 
 def reserve_ports(facilities: Facilities) -> None:

@@ -100,10 +100,9 @@ class Run:
         self.leaving, self.target = self.target or self.leaving, None
 
     def return_to_duty(self) -> None:
-        """Take back a retirement, if there was one: it is to serve."""
-        self._retired = False
-        if self.leaving is not None:
-            self.target, self.leaving = self.leaving, None
+        """Take back a retirement: it is to serve again. What was told to end on it still may."""
+        self._retired, self.leaving = False, None
+        self._changed()
 
     def _spec(self, port: int) -> ProcessSpec:
         return replace(self.plan.spec(port), token=self._token)

@@ -21,7 +21,7 @@ import trio
 
 from muxi.errors import Conflict, MuxiError
 from muxi.formation.check import check_bundle
-from muxi.formation.cleanup import in_thread, settle
+from muxi.formation.cleanup import clear_away, in_thread, settle
 from muxi.formation.disk import remove_tree
 from muxi.formation.exchange import exchange, explain, keep_word, outcome
 from muxi.formation.orders import committed_release
@@ -58,8 +58,7 @@ async def update(
         explain(error)
         raise
     finally:
-        await source.close()
-        await in_thread(remove_tree, workplace)
+        await clear_away(source.close, partial(in_thread, remove_tree, workplace))
         await settle(owner)
     return result
 
@@ -96,7 +95,7 @@ async def _install(owner: Owner, operation: Operation, coming: _Coming) -> Mappi
             commit=partial(in_thread, releases.commit, release),
         )
     except BaseException:
-        await in_thread(releases.discard, release)  # a committed one is left alone
+        await clear_away(partial(in_thread, releases.discard, release))  # a committed one is left alone
         raise
     await keep_word(owner)
     how = "with zero downtime" if strategy == "blue-green" else "by a restart"

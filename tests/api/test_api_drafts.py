@@ -223,12 +223,12 @@ async def test_the_releases_that_are_kept(live: Api) -> None:
     assert (await live.get("/rpc/formations/nobody/releases")).status == 404
 
 
-async def test_a_deploy_that_needs_an_update_says_so(live: Api) -> None:
+async def test_the_draft_of_what_is_live_is_an_update(live: Api) -> None:
+    live.fleet.results["update"] = {"port": 8001, "version": "1.2.1", "status": "running"}
     await act(live, "init", mode="clone")
-    said = await act(live, "deploy", 501)
-    assert said["error"] == "NotImplemented"
-    assert said["draft"]["exists"]
-    assert live.fleet.operations == []
+    answer = await live.post(PATH, b'{"action":"deploy"}')
+    assert (answer.status, answer.data["version"]) == (200, "1.2.1")
+    assert [operation.kind for operation in live.fleet.operations] == ["update"]
 
 
 async def test_drift_is_refused_when_asked_for(live: Api) -> None:

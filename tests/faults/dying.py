@@ -1,11 +1,14 @@
-"""The server, killed by SIGKILL right before the n-th thing it does to the disk or to processes.
+"""The server, which dies of SIGKILL, or meets an error of the disk, at the n-th thing it does to it.
 
 Run in place of `-m muxi`. Armed while the file that DIE_AT names exists: it holds n, counted from
-then on. Each thing is written to that file's name with `.seen`, so that a walk can say where it was.
+then on, `kill` or the name of an error, and a word that is another one each time. Each thing is
+written to that file's name with `.seen`, so that a walk can say where it was. Starting a process
+counts too, and can only be died at.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 ARM = os.environ["DIE_AT"]
 _lock = threading.Lock()
 _count = 0
+_armed = ""
 
 
 def _hook(module: Any, name: str) -> None:
@@ -32,19 +36,27 @@ def _hook(module: Any, name: str) -> None:
 
 
 def _pass(name: str, arguments: tuple[Any, ...]) -> None:
-    global _count  # noqa: PLW0603 - the one thing this program keeps
+    global _count, _armed  # noqa: PLW0603 - all that this program keeps
     with _lock:
         try:
             with open(ARM) as file:  # noqa: PTH123 - pathlib is among what is hooked
-                at = int(file.read() or 0)
-        except (OSError, ValueError):
+                text = file.read().split()
+        except OSError:
+            text = []
+        if len(text) < 3:  # there is none, or it is just being written
             return
-        _count += 1
+        _count = _count + 1 if text[2] == _armed else 1
+        _armed = text[2]
         seen = os.open(ARM + ".seen", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.write(seen, f"{_count} {name} {_told(arguments)}\n".encode())
         os.close(seen)
-        if _count == at:
+        if _count != int(text[0]):
+            return
+        if text[1] == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif name != "Popen":
+            number = getattr(errno, text[1])
+            raise OSError(number, os.strerror(number))
 
 
 def _told(arguments: tuple[Any, ...]) -> str:

@@ -340,6 +340,28 @@ async def test_a_cancel_undoes_it_and_says_so(tmp_path: Path, kind: str, strateg
             made.fleet.cancel(ID)
 
 
+async def test_a_cancel_while_the_old_one_is_waited_for_lets_it_go_on(tmp_path: Path) -> None:
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy(ID, says("1"))
+        route, before = made.routes.live[ID.encode()], made.fleet.get(ID)
+        old = route.target
+        assert old is not None
+        old.in_flight = 1
+        operation = await update(made, says("2"), strategy="recreate")
+        await until(lambda: operation.stage == "draining")
+        assert route.target is None
+        made.fleet.cancel(ID)
+        with pytest.raises(Conflict):
+            await operation.wait()
+        old.in_flight = 0
+        assert made.fleet.get(ID).pid == before.pid
+        assert made.fleet.get(ID).status == "running"
+        now = made.routes.live[ID.encode()].target
+        assert now is not None
+        assert not now.draining
+        assert await word(made) == "1"
+
+
 async def test_a_cancel_of_a_deploy_leaves_nothing(tmp_path: Path) -> None:
     async with house(configuration(tmp_path)) as made:
         operation = await made.begin(ID, bundle(ID, {"app.py": FOREVER}))

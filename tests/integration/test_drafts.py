@@ -52,7 +52,14 @@ def test_the_template_is_deployed_and_its_draft_is_gone(server: LiveServer) -> N
     assert listed.json()["live"] == {"version": "1.0.0", "status": "running"}
     assert act(server, "from-nothing", "init", mode="clone").status_code == 200
     refused = act(server, "from-nothing", "deploy")
-    assert (refused.status_code, state(refused)["base_version"]) == (501, "1.0.0")
+    assert (refused.status_code, refused.json()["error_code"]) == (409, "NoChange")
+    new = manifest("from-nothing", command=["python3", "app.py", "changed"], version="1.0.1")
+    assert act(server, "from-nothing", "write", path="formation.afs", content=new).status_code == 200
+    answer = act(server, "from-nothing", "deploy", accept="text/event-stream")
+    assert "Updating formation from draft..." in answer.text
+    assert answer.text.rstrip().rpartition("event: ")[2].startswith("complete")
+    assert server.get("/api/from-nothing/").json() == {"message": "Hello."}
+    assert state(act(server, "from-nothing", "list")) == {"exists": False}
     assert server.rpc("DELETE", "/rpc/formations/from-nothing").status_code == 200
     assert not (server.formations / "from-nothing").exists()
 
