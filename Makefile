@@ -25,6 +25,10 @@ test: $(VENV)/.stamp-test
 test-all: $(VENV)/.stamp-test
 	@MUXI_AUTOBAHN=full MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 $(ARGS)
 
+# The server killed 200 times under load, and at each step of its operations; disks that refuse each step.
+test-faults: $(VENV)/.stamp-test
+	@MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 tests/faults tests/integration/test_updating.py $(ARGS)
+
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,4 +79,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run test test-all lint type format bench bench-supervision bench-releases lock clean
+.PHONY: all run test test-all test-faults lint type format bench bench-supervision bench-releases lock clean

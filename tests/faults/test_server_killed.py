@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.live import LiveServer
 
-KILLS = int(os.environ.get("MUXI_KILLS", "6"))
+KILLS = 200 if os.environ.get("MUXI_FAULTS") == "full" else 6
 SEED = int(os.environ.get("MUXI_SEED", "20261125"))
 LONGEST_LIFE = 1.0
 STEADY = ("one", "two", "three")
