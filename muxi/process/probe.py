@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from muxi.process.health import StartUp
 
-FIRST_PAUSE = 0.05
+FIRST_PAUSE = 0.01
+RISE = 1.5
+"""By how much each pause is longer than the one before: a start is seen half of its own time late at most."""
 LEAST_PAUSE = 0.01
 BODY_LIMIT = 64 * 1024
 
@@ -40,7 +42,7 @@ def pause_before(attempt: int, health: StartUp) -> float:
 
     The first ones follow each other faster than `interval`, as most programs are up in far less.
     """
-    rising: float = FIRST_PAUSE * 2 ** min(attempt - 1, 32)
+    rising: float = FIRST_PAUSE * RISE ** min(attempt - 1, 32)
     return min(rising, max(health.interval, LEAST_PAUSE))
 
 

@@ -49,7 +49,7 @@ async def test_a_whole_life(setting: Setting, autojump_clock: MockClock) -> None
         await start(stage, nursery)
         await instance.wait_healthy()
         assert (str(instance.state), instance.healthy, instance.pid) == ("running", True, 1000)
-        assert stage.attempts == [(1, 63, BAD.detail), (2, 63, BAD.detail), (3, 63, GOOD.detail)]
+        assert stage.attempts == [(1, 69, BAD.detail), (2, 69, BAD.detail), (3, 69, GOOD.detail)]
         await instance.stop()
     assert stage.told == ["starting", "running", "stopping", "stopped"]
     assert (str(instance.state), instance.reason) == ("stopped", None)
@@ -526,7 +526,7 @@ async def test_liveness_may_have_a_path_of_its_own(setting: Setting, autojump_cl
     async with trio.open_nursery() as nursery:
         await start(stage, nursery)
         await stage.instance.wait_healthy()
-        await trio.sleep(31)
+        await trio.sleep(30.5)  # asked to end at 30, it takes a second
         assert stage.process.seen == ["asked"]  # a bad answer is not enough there
         assert stage.instance.last_probe == BAD
         await stage.instance.stop()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,13 +142,16 @@ async def test_no_proxy_of_the_environment_and_no_connection_kept(
 
 def test_first_checks_follow_each_other_fast() -> None:
     health = StartUp(interval=1.0)
-    assert [pause_before(n, health) for n in range(1, 8)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    pauses = [pause_before(n, health) for n in range(1, 16)]
+    assert pauses[:3] == pytest.approx([0.01, 0.015, 0.0225])
+    assert all(later <= 1.5 * earlier + 1e-9 for earlier, later in pairwise(pauses))
+    assert pauses[12:] == [1.0, 1.0, 1.0]
     assert pause_before(10_000, StartUp(interval=7.0)) == 7.0
 
 
 @pytest.mark.parametrize(
     ("interval", "startup_timeout", "most"),
-    [(1.0, 60.0, 63), (1.0, 0.01, 1), (0.05, 0.32, 6), (0.0, 5.0, 500), (0.02, 1e9, 50_000_000_000)],
+    [(1.0, 60.0, 69), (1.0, 0.01, 1), (0.05, 0.32, 8), (0.0, 5.0, 500), (0.02, 1e9, 50_000_000_000)],
 )
 def test_attempts_that_fit(interval: float, startup_timeout: float, most: int) -> None:
     assert most_attempts(StartUp(interval=interval, budget=startup_timeout)) == most
