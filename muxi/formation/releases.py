@@ -240,6 +240,16 @@ class Releases:
             else:
                 move_away(self.home, workspace(self._base))
 
+    def clear_unfinished(self) -> None:
+        """Remove what a first deploy left that did not even come to a record; a draft, and data, stay."""
+        with disk_work("remove the formation's files"):
+            if self.state.is_dir():
+                take_back_seeds(self.state, ())
+            self._remove_unreferenced(self._load())
+            for directory in (self.home / "releases", self.state, self.home):
+                if directory.is_dir() and not any(directory.iterdir()):
+                    directory.rmdir()
+
     def remove(self) -> None:
         """Remove the formation with all releases, its state and its draft; nothing there is fine.
 

@@ -90,7 +90,8 @@ def unrecorded(facilities: Facilities) -> list[FormationRecord]:
     """Make records for committed formations that the registry does not know (blocking).
 
     There are such after a damaged registry was set aside, or a crash between the commit of a
-    deploy and the writing of the registry. Their port is chosen when they are started.
+    deploy and the writing of the registry. Their port is chosen when they are started. What a deploy
+    left that did not come to a commit is removed.
     """
     found = []
     for home in sorted(facilities.formations_dir.iterdir()):
@@ -103,7 +104,16 @@ def unrecorded(facilities: Facilities) -> list[FormationRecord]:
             continue
         if release is not None:
             found.append(_record(home.name, release))
+        elif home.is_dir():
+            _clear_unfinished(facilities, home.name)
     return found
+
+
+def _clear_unfinished(facilities: Facilities, formation_id: str) -> None:
+    try:
+        facilities.releases(formation_id).clear_unfinished()
+    except StorageError as error:  # it is in nobody's way
+        log.warning("unfinished formation not removed", formation_id=formation_id, reason=error.message)
 
 
 def _record(formation_id: str, release: Release) -> FormationRecord:
