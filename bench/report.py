@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 READING = """\
-A ratio is the median of the rounds' ratios. Every proxy has one thread (Go programs: GOMAXPROCS=1). \
+A ratio is the median of the rounds' ratios. Unless more are named above, every proxy has one thread \
+(Go programs: GOMAXPROCS=1). \
 The load and the services take their share of the cores named above: `direct` is the ceiling for rates, \
 and where they share the proxy's core, compare proxies by their CPU: rates make them look more alike."""
 

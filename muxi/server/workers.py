@@ -6,6 +6,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+import structlog
+
 from muxi import __version__
 from muxi.proxy.limits import Limits
 from muxi.server.program import this_program
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from muxi.registry.routes import RouteTable
 
 
+log = structlog.get_logger()
+
+
 def processes(config: Config) -> int:
     """Say how many processes proxy: one, where the system can't pass connections between them."""
     return config.server.workers if hasattr(socket, "send_fds") else 1
@@ -27,7 +32,15 @@ def make_crew(config: Config, listener: Listener, routes: RouteTable) -> Crew | 
     """Make the workers of a listener, which is told of them; None where there are none."""
     others = processes(config) - 1
     if not others:
+        if config.server.workers > 1:
+            log.warning("no workers", reason="this system can't pass connections from process to process")
         return None
+    if config.proxy.rate or config.proxy.max_concurrent_per_formation:
+        log.warning(
+            "workers have little to do",
+            reason="formations with a rate or a limit on requests at once are served by the main process, "
+            "and proxy.rate or proxy.max_concurrent_per_formation is set for all",
+        )
     crew = Crew(others, worker_command(), worker_settings(config), listener, routes)
     listener.colleagues = crew
     return crew

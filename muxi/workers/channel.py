@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="Message")
 
 READ: Final = 64 << 10
+#: Received descriptors are for no program that we start. macOS has no such flag: it is set after.
+PRIVATE: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 #: Messages that may wait to be sent; more is a sign that the other side takes none.
 MOST_WAITING: Final = 20_000
 
@@ -159,7 +161,7 @@ class Channel(Generic[T]):
 
     def _read(self) -> bytes:
         room = socket.CMSG_SPACE(array.array("i").itemsize)
-        data, ancillary, flags, _ = self._sock.recvmsg(READ, room, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = self._sock.recvmsg(READ, room, PRIVATE)
         for _, _, rights in ancillary:
             descriptors = array.array("i")
             descriptors.frombytes(rights[: len(rights) - len(rights) % descriptors.itemsize])
@@ -182,7 +184,10 @@ class Channel(Generic[T]):
 
 def _socket(descriptor: int) -> socket.socket | None:
     try:
-        return socket.socket(fileno=descriptor)
+        sock = socket.socket(fileno=descriptor)
     except OSError:
         os.close(descriptor)
         return None
+    if not PRIVATE:
+        sock.set_inheritable(False)
+    return sock
