@@ -134,7 +134,7 @@ def test_one_that_exists_is_left_alone(
     assert main.run(["formation", "deploy", str(formation)]) == 1
     err = capsys.readouterr().err
     assert "'my-agent' already exists" in err
-    assert "formation delete my-agent" in err
+    assert "formation update" in err
     assert fake_server.routes() == [("GET", "/rpc/formations/my-agent")]
 
 
