@@ -1,0 +1,233 @@
+"""One directory that is run as it is, for those who work on it (`muxi.formation.dev`).
+
+It has a port, an output and a home directory of its own, so it never touches what a live formation
+of its id has. By what its process is known is on disk before that is started, so that a server
+which follows a killed one can end it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from muxi.errors import Conflict, MuxiError, OperatorError
+from muxi.files import PRIVATE_DIRECTORY, atomic_write
+from muxi.formation.check import check_bundle
+from muxi.formation.disk import remove_tree
+from muxi.formation.policy import route_policy
+from muxi.formation.resources import process_limits
+from muxi.formation.view import LogFiles
+from muxi.process import log_pieces
+from muxi.process.instance import Instance
+from muxi.process.lifecycle import State
+from muxi.process.means import Means
+from muxi.process.procfs import hash_token
+from muxi.process.tree_watch import TreeWatch
+from muxi.registry.routes import Target
+from muxi.runtime.native import native_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from muxi.formation.facilities import Facilities
+    from muxi.formation.manifest import Manifest
+    from muxi.process.spec import ProcessSpec
+    from muxi.registry.routes import RoutePolicy
+
+log = structlog.get_logger()
+
+COMING = frozenset({State.STARTING, State.RESTARTING, State.UNHEALTHY})
+
+
+class DevRun:
+    """One directory that runs. Its task is `run`; `stop` ends it."""
+
+    def __init__(self, facilities: Facilities, directory: Path, manifest: Manifest) -> None:
+        self.id = manifest.id
+        self.directory = directory
+        self.port = facilities.ports.allocate(_key(self.id))
+        self.instance: Instance | None = None
+        self.ended = trio.Event()
+        self._facilities = facilities
+        self._manifest = manifest
+        self._policy: RoutePolicy | None = None
+        self._target: Target | None = None
+        self._restarting = False
+        self._asked_to_stop = trio.Event()
+        self._settled = trio.Event()
+        self._failure: MuxiError | None = _stopped(manifest.id)
+        self._nursery: trio.Nursery
+        self._home = facilities.dev_dir / self.id
+        self._mark = facilities.dev_dir / f"{self.id}.json"
+
+    @property
+    def alive(self) -> bool:
+        return self.instance is not None and self.instance.state in COMING | {State.RUNNING}
+
+    def stop(self) -> None:
+        """Ask it to end; `ended` says when it has."""
+        self._asked_to_stop.set()
+
+    async def up(self) -> None:
+        """Return once it is healthy. Raises MuxiError when it never is; then nothing is left of it."""
+        await self._settled.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def run(self, *, watch: bool) -> None:
+        """Run it until it is to stop, or did not come up. `watch`: restart it when a file has changed."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._live(watch=watch)
+                if self.instance is not None:
+                    await self.instance.stop()
+                nursery.cancel_scope.cancel()
+        finally:
+            await self._leave_nothing()
+            self._settled.set()
+
+    async def _live(self, *, watch: bool) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._come_up, nursery.cancel_scope, watch)
+            await self._asked_to_stop.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _come_up(self, life: trio.CancelScope, watch: bool) -> None:
+        try:
+            await self._start(self._manifest)
+        except MuxiError as error:
+            self._failure = error
+            life.cancel()
+            return
+        self._failure = None
+        self._settled.set()
+        if watch:
+            await self._follow_files()
+
+    async def _follow_files(self) -> None:
+        try:
+            watch = await trio.to_thread.run_sync(TreeWatch, self.directory)
+        except OSError as error:
+            log.warning("files not watched", directory=str(self.directory), reason=str(error))
+            return
+        try:
+            while True:
+                await watch.changed()
+                await self._restart()
+        except OSError as error:
+            log.warning("files not watched any more", directory=str(self.directory), reason=str(error))
+        finally:
+            watch.close()
+
+    async def _restart(self) -> None:
+        """Run what the directory holds now; what can't be run waits for the next change."""
+        log.info("files changed, restarting", formation_id=self.id)
+        self._restarting = True
+        try:
+            manifest = await trio.to_thread.run_sync(
+                check_bundle, self.directory, self._facilities.config, self.id, None
+            )
+            if self.instance is not None:
+                await self.instance.stop()
+            await self._start(manifest)
+        except MuxiError as error:
+            log.warning("does not run", formation_id=self.id, reason=error.message)
+        finally:
+            self._restarting = False
+            self._publish()
+
+    async def _start(self, manifest: Manifest) -> None:
+        self._policy = route_policy(manifest.proxy, self._facilities.config.proxy)
+        spec = self._spec(manifest)
+        await trio.to_thread.run_sync(self._prepare, spec)
+        self.instance = Instance(
+            spec,
+            self._facilities.restart_policy(),
+            on_change=self._changed,
+            means=Means(launch=self._facilities.spawn),
+        )
+        await self._nursery.start(partial(self.instance.run, restart_on_failed_start=False))
+        await self.instance.wait_healthy()
+
+    def _spec(self, manifest: Manifest) -> ProcessSpec:
+        facilities = self._facilities
+        logs = dev_logs(facilities, self.id)
+        spec = native_spec(
+            manifest,
+            self.directory,
+            self._home,
+            process_id=_key(self.id),
+            host=facilities.config.formations.bind_host,
+            port=self.port,
+            server_url=facilities.server_url,
+            stdout=logs.stdout,
+            stderr=logs.stderr,
+            defaults=facilities.health_check(),
+            stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
+            limits=replace(process_limits(manifest.resources, facilities.config.formations), memory_soft=0),
+            search_path=facilities.search_path,
+            extra_env={},
+        )
+        return replace(spec, token=secrets.token_hex(16))
+
+    def _prepare(self, spec: ProcessSpec) -> None:
+        """Make its home, begin its output anew, and write down how its process will be known."""
+        try:
+            self._home.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            for path in (spec.stdout, spec.stderr):
+                log_pieces.remove(path)
+            atomic_write(self._mark, json.dumps({"token_sha256": hash_token(spec.token.encode())}).encode())
+        except OSError as error:
+            raise OperatorError(
+                f"Could not prepare the run: {error.strerror}.", code="StorageError", status=507
+            ) from error
+
+    def _changed(self, instance: Instance) -> None:
+        if instance is not self.instance:
+            return
+        if instance.state is State.RUNNING:
+            self._target = self._target or Target(self._facilities.config.formations.bind_host, self.port)
+        else:
+            self._target = None
+        self._publish()
+
+    def _publish(self) -> None:
+        state = self.instance.state if self.instance is not None else State.STARTING
+        self._facilities.routes.publish(
+            self.id,
+            str(state),
+            self._target,
+            self._policy,
+            returning=self._restarting or state in COMING,
+            draft=True,
+        )
+
+    async def _leave_nothing(self) -> None:
+        self._facilities.routes.withdraw(self.id, draft=True)
+        self._facilities.ports.release(_key(self.id))
+        with trio.CancelScope(shield=True), suppress(OSError):
+            await trio.to_thread.run_sync(remove_tree, self._home)
+            await trio.to_thread.run_sync(partial(self._mark.unlink, missing_ok=True))
+        self.ended.set()
+
+
+def dev_logs(facilities: Facilities, formation_id: str) -> LogFiles:
+    """Return where a run's output goes; no formation's id has a dot, so it is nobody else's."""
+    directory = facilities.config.formations.logs_dir
+    return LogFiles(directory / f"{formation_id}.dev-out.log", directory / f"{formation_id}.dev-err.log")
+
+
+def _key(formation_id: str) -> str:
+    return f"{formation_id}.dev"
+
+
+def _stopped(formation_id: str) -> Conflict:
+    return Conflict(f"The run of '{formation_id}' was stopped before it was healthy.", code="Stopped")
