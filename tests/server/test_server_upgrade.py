@@ -50,7 +50,7 @@ class Requests:
 
     @property
     def live(self) -> dict[str, SimpleNamespace]:
-        return {"bot": SimpleNamespace(waiting={"one": 1} if self.now < self._holding else {})}
+        return {"bot": SimpleNamespace(traffic=SimpleNamespace(holding=int(self.now < self._holding)))}
 
 
 async def test_without_requests_it_takes_a_second(autojump_clock: trio.testing.MockClock) -> None:
