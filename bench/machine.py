@@ -26,6 +26,8 @@ DEAR_WAKE = 30e-6
 WAKES = 1_000
 #: Descriptors that a process needs beside those of its connections.
 SPARE = 400
+#: Descriptors that our server keeps back from clients, where it has many (`muxi.proxy.sockets`).
+KEPT_BACK = 1024
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 _VERSIONS = {
@@ -102,7 +104,7 @@ def raise_descriptors() -> int:
 
 def most_streams(descriptors: int) -> int:
     """Give how many streams a proxy can hold: each takes two descriptors."""
-    return max(0, (descriptors - SPARE) // 2)
+    return max(0, (descriptors - KEPT_BACK - SPARE) // 2)
 
 
 def facts(cores: Cores, roomy: Cores, descriptors: int, wake: float) -> dict[str, str]:

@@ -202,7 +202,7 @@ def test_cores_are_divided_if_there_is_more_than_one_and_waking_is_cheap() -> No
 
 
 def test_no_more_streams_than_descriptors_allow() -> None:
-    assert most_streams(20_000) == 9_800
+    assert most_streams(20_000) == 9_288
     assert most_streams(100) == 0
 
 

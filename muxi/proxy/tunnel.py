@@ -94,15 +94,28 @@ async def run_tunnel(client: Connection, upstream: Upstream, response: ResponseH
 class _Way:
     """One direction: where its bytes come from and go to, and how far it is."""
 
-    __slots__ = ("_close", "_read", "_send", "_sending", "_sink", "_tracker", "ending", "moved", "over")
+    __slots__ = (
+        "_close",
+        "_fd",
+        "_read",
+        "_send",
+        "_sending",
+        "_sink",
+        "_tracker",
+        "ending",
+        "moved",
+        "over",
+    )
 
     def __init__(
         self,
+        fd: int,
         read: Callable[[int], Awaitable[bytes]],
         send: Callable[[bytes], Awaitable[None]],
         sink: socket.socket,
         close: bytes | None,
     ) -> None:
+        self._fd = fd
         self._read = read
         self._send = send
         self._sink = sink
@@ -117,7 +130,7 @@ class _Way:
 
     async def pump(self, first: bytes, moved: Callable[[], None]) -> None:
         """Pass everything on up to the end, and then the end. Raises OSError, UpstreamError."""
-        data, size, since = first, SMALL_READ, 0
+        data, size, since, quiet = first, SMALL_READ, 0, False
         while True:
             if data:
                 await self._pass_on(data)
@@ -128,7 +141,11 @@ class _Way:
                 await trio.lowlevel.checkpoint()
             size = BIG_READ if len(data) == size else SMALL_READ
             data = b""  # A quiet tunnel holds no buffer.
+            if quiet:
+                # A read would fail: what there was has been read. To try costs more than to wait.
+                await trio.lowlevel.wait_readable(self._fd)
             data = await self._read(size)
+            quiet = len(data) < size
             if not data:
                 break
         self._finish()
@@ -182,8 +199,8 @@ class Tunnel:
         self._ending = False
         to_client = close_frame(GOING_AWAY) if websocket else None
         to_formation = close_frame(GOING_AWAY, secrets.token_bytes(4)) if websocket else None
-        self.down = _Way(upstream.read, client.send, client.sock, to_client)
-        self.up = _Way(self._read_client, self._send_upstream, upstream.sock, to_formation)
+        self.down = _Way(upstream.fd, upstream.read, client.send, client.sock, to_client)
+        self.up = _Way(client.fd, self._read_client, self._send_upstream, upstream.sock, to_formation)
 
     async def run(self, to_formation: bytes, to_client: bytes) -> None:
         """Run until both directions have ended; what was read ahead goes first."""
