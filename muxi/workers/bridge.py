@@ -19,14 +19,14 @@ TURN: Final = 1 << 20
 
 
 async def bridge(client: Connection, server: Upstream) -> None:
-    """Pass everything both ways. Raises OSError when the client is gone.
+    """Pass everything both ways, until the server closes or the client takes no more.
 
-    The server ends it, by closing; it also keeps the time. A client that has left is a closed
-    connection to the server, as it would be without us.
+    The server also keeps the time. A client that has left is a closed connection to it, as it would
+    be without us.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_to_server, client, server)
-        with suppress(UpstreamError):
+        with suppress(UpstreamError, OSError):
             await _to_client(client, server)
         nursery.cancel_scope.cancel()
 

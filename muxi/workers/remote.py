@@ -58,7 +58,9 @@ class RemoteCopy:
     def withdraw(self, formation_id: str, *, draft: bool) -> None:
         self._told += 1
         self._targets.placed((formation_id, draft), None, self._told)
-        self._published.pop((formation_id, draft), None)
+        known = self._published.pop((formation_id, draft), None)
+        if known is not None:
+            self._gauges.pop(known[0], None)
         self._send(Withdraw(self._told, formation_id, draft))
 
     def end(self, target: Target) -> None:

@@ -239,6 +239,23 @@ async def test_a_client_that_leaves_ends_the_relayed_connection(secure: tuple[St
     await until(lambda: staff.house.listener.open_connections == 0)
 
 
+async def test_a_client_that_breaks_off_a_relayed_answer_is_no_failure_of_ours(
+    secure: tuple[Staff, Door],
+) -> None:
+    staff, door = secure
+    wire = await door.connect()
+    big = b"x" * (4 << 20)
+    await wire.send(b"POST /rpc/big HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(big), big))
+    await wire.head()
+    staff.house.clients[-1].reset()
+    await until(lambda: staff.house.listener.open_connections == 0)
+    assert (await (await door.connect()).ask(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")).status == 200
+    # That has been counted by the worker, and so would the failure have been.
+    await until(lambda: staff.crew.tally().requests == 1)
+    assert staff.crew.tally().contained == 0
+    assert staff.house.listener.tally.contained == 0
+
+
 async def test_http2_over_tls_is_the_main_process_s(secure: tuple[Staff, Door]) -> None:
     staff, door = secure
     client = await door.h2()
