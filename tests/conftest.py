@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import structlog
 from hypothesis import settings
 
@@ -11,3 +13,7 @@ settings.load_profile("no-clock")
 structlog.configure(
     processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
 )
+
+# A shell that runs the tests in the background has SIGINT ignored, and every process they start would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
