@@ -1,8 +1,9 @@
 """The composition: builds the parts of the server, and runs them as one tree of tasks.
 
     server nursery
-      audit log, registry writer
+      audit log, writers of registry and receipts
       fleet ─ one owner a formation ─ its instance
+      development runs
       listener ─ one task a connection
 
 The tree starts from the top and ends from the bottom: the port is open before formations are
