@@ -6,7 +6,7 @@
       development runs
       listener ─ one task a connection
 
-The tree starts from the top and ends from the bottom: the port is open before formations are
+The tree starts from the top and ends from the bottom: the port answers while formations are
 restored, so that one that is slow keeps nobody out; and it is closed first at the end, so that
 nothing new comes to what is going away.
 """
@@ -143,9 +143,10 @@ async def serve(
         nursery.start_soon(receipts.run)
         await nursery.start(fleet.run)
         await nursery.start(dev.hold)
+        # Begun, not awaited; a request that comes at once finds its formation known, and waits.
+        await fleet.restore()
         await nursery.start(listener.serve, sockets)
         log.info("listening", url=_url(config, sockets), version=__version__, pid=os.getpid())
-        await fleet.restore()
         task_status.started(fleet)
         await stop.wait()
         with trio.move_on_after(SHUTDOWN_SECONDS):
