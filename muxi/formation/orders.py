@@ -10,6 +10,7 @@ import trio
 from muxi.errors import InternalError
 from muxi.formation.bring_up import bring_up, launch, make_plan, started, wait_for_dependencies
 from muxi.formation.cleanup import remove_logs
+from muxi.formation.plan import read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,12 +35,14 @@ async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
 
     What it needs is read, and what it depends on waited for, before anything is stopped.
     """
-    plan = await make_plan(owner, operation, await committed_release(owner))
+    release = await committed_release(owner)
+    owner.depends_on = (await read_plan(owner.facilities, owner.id, release)).manifest.depends_on
     await wait_for_dependencies(owner, operation)
     operation.progress("stopping", "Stopping formation...")
     owner.coming_back = True
     await owner.halt(operation)
     operation.progress("validating", "Validating formation...")
+    plan = await make_plan(owner, operation, release)
     await _begin(owner)
     await launch(owner, operation, plan, persistent=True)
     await owner.facilities.registry.flush()
