@@ -32,19 +32,11 @@ async def bring_up(owner: Owner, operation: Operation, release: Release, *, pers
 
 async def make_plan(owner: Owner, operation: Operation, release: Release) -> Plan:
     """Read what the release needs; nothing has been started or ended when this raises MuxiError."""
-    tell_resolving(operation)
+    operation.progress("resolving_runtime", "Resolving runtime...")
     plan = await read_plan(owner.facilities, owner.id, release)
     owner.depends_on = plan.manifest.depends_on
-    tell_resolved(operation)
-    return plan
-
-
-def tell_resolving(operation: Operation) -> None:
-    operation.progress("resolving_runtime", "Resolving runtime...")
-
-
-def tell_resolved(operation: Operation) -> None:
     operation.progress("resolving_runtime", "Resolved runtime: native", version="native")
+    return plan
 
 
 async def launch(owner: Owner, operation: Operation, plan: Plan, *, persistent: bool) -> None:

@@ -41,7 +41,8 @@ async def exchange(
         record = owner.record
         assert record is not None
         record.name, record.semantic = manifest.name, release.semantic
-        record.bundle_hash, record.deployed_at = release.bundle_hash, release.deployed_at
+        record.previous_hash, record.bundle_hash = record.bundle_hash, release.bundle_hash
+        record.deployed_at = release.deployed_at
         record.stopped, record.updated_at = False, time.time()
         owner.save(record)
 

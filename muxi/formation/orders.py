@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.errors import InternalError
-from muxi.formation.bring_up import (
-    bring_up,
-    launch,
-    started,
-    tell_resolved,
-    tell_resolving,
-    wait_for_dependencies,
-)
+from muxi.formation.bring_up import bring_up, launch, make_plan, started, wait_for_dependencies
 from muxi.formation.cleanup import remove_logs
 from muxi.formation.plan import read_plan
 
@@ -42,16 +35,15 @@ async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
 
     What it needs is read, and what it depends on waited for, before anything is stopped.
     """
-    operation.progress("stopping", "Stopping formation...")
-    plan = await read_plan(owner.facilities, owner.id, await committed_release(owner))
-    owner.depends_on = plan.manifest.depends_on
+    release = await committed_release(owner)
+    owner.depends_on = (await read_plan(owner.facilities, owner.id, release)).manifest.depends_on
     await wait_for_dependencies(owner, operation)
+    operation.progress("stopping", "Stopping formation...")
     owner.coming_back = True
     await owner.halt(operation)
     operation.progress("validating", "Validating formation...")
+    plan = await make_plan(owner, operation, release)
     await _begin(owner)
-    tell_resolving(operation)  # it was before; but clients know the steps in this order
-    tell_resolved(operation)
     await launch(owner, operation, plan, persistent=True)
     await owner.facilities.registry.flush()
     return {**started(owner), "message": "Formation restarted"}

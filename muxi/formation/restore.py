@@ -71,6 +71,8 @@ def _follow(record: FormationRecord, release: Release) -> bool:
     A server may have been killed between the two.
     """
     other = record.bundle_hash != release.bundle_hash
+    if other:
+        record.previous_hash = record.bundle_hash
     record.semantic, record.bundle_hash = release.semantic, release.bundle_hash
     record.deployed_at = release.deployed_at
     return other

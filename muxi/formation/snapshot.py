@@ -32,7 +32,7 @@ def view_of(owner: Owner) -> FormationView | None:
         uptime=int(time.time() - started) if started is not None and status in SERVING else 0,
         restart_count=record.restart_count,
         healthy=instance.healthy if instance is not None and status in ALIVE else False,
-        version=VersionView(semantic=record.semantic, current=record.bundle_hash),
+        version=VersionView(record.semantic, record.bundle_hash, record.previous_hash or None),
         created_at=record.created_at,
         deployed_at=record.deployed_at,
         updated_at=started or record.updated_at,

@@ -34,6 +34,7 @@ class ProcessRecord(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
 class FormationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One formation. Times are Unix seconds.
 
+    `previous_hash` is the bundle's of the release that a rollback goes to.
     `stopped` is what a person asked for: everything else runs again after a restart of the
     server. `process` is the one that requests go to; `other` is there while one is replaced: the
     one that is to come, or, once requests go to that, the one that is to go.
@@ -47,6 +48,7 @@ class FormationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     created_at: float
     deployed_at: float
     updated_at: float
+    previous_hash: str = ""
     stopped: bool = False
     restart_count: int = 0
     process: ProcessRecord | None = None

@@ -106,7 +106,8 @@ async def test_an_update_switches_to_the_new_release_and_keeps_the_data(tmp_path
         assert await word(made) == "2"
         assert (view.status, view.healthy, view.restart_count) == ("running", True, 0)
         assert view.version is not None
-        assert view.version.semantic == "2.0.0"
+        assert before.version is not None
+        assert (view.version.semantic, view.version.previous) == ("2.0.0", before.version.current)
         assert view.port == result["port"] != before.port
         assert result["pid"] == view.pid != before.pid
         assert not alive(before.pid)

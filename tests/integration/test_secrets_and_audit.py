@@ -43,7 +43,7 @@ def test_every_request_is_there(server: LiveServer) -> None:
             "audited",
             409,
         ),
-        "nothing to go back to": (
+        "no-release-before": (
             "POST",
             "/rpc/formations/audited/rollback",
             "/rpc/formations/{formation_id}/rollback",
