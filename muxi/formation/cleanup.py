@@ -9,10 +9,13 @@ import structlog
 import trio
 
 from muxi.errors import MuxiError, StorageError
+from muxi.formation.collect import collect_state
+from muxi.formation.state import STATE_FILES
 from muxi.process import log_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
+    from pathlib import Path
 
     from muxi.formation.owner import Owner
     from muxi.formation.view import LogFiles
@@ -47,6 +50,19 @@ async def settle(owner: Owner) -> None:
     """
     with trio.move_on_after(SETTLE_SECONDS, shield=True), suppress(StorageError):
         await owner.facilities.registry.flush()
+
+
+async def collect(owner: Owner, root: Path, names: Collection[str] = STATE_FILES) -> None:
+    """Bring back what a process of the release at `root` has put in the places of links to the state.
+
+    All of it only when the process has ended; what can't be brought back stays, and is told.
+    """
+    state = owner.facilities.releases(owner.id).state
+    try:
+        await in_thread(collect_state, root, state, names)
+    except MuxiError as error:
+        owner.note = error.message
+        log.warning("state not collected", formation_id=owner.id, reason=error.message)
 
 
 def remove_logs(logs: LogFiles) -> None:

@@ -18,6 +18,7 @@ from muxi.formation.disk import disk_work
 from muxi.formation.state import DATABASE, SIDES, STATE_FILES, is_sqlite, link_state
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 BUSY_SECONDS = 5.0
@@ -26,7 +27,12 @@ REPLACED = "replaced"
 """Below the state directory: what the latest collecting found to be the older of two copies."""
 
 
-def collect_state(root: Path, state: Path) -> tuple[str, ...]:
+def keeps_own_database(root: Path) -> bool:
+    """Say whether an app has put a database of its own in the place of the link to the shared one. Blocks."""
+    return _is_regular(root / DATABASE)
+
+
+def collect_state(root: Path, state: Path, names: Collection[str] = STATE_FILES) -> tuple[str, ...]:
     """Move regular files in the places of state links into `state`, and link again. Blocks.
 
     Only for a release whose process has ended; a process of another release that has the state
@@ -36,16 +42,16 @@ def collect_state(root: Path, state: Path) -> tuple[str, ...]:
     StorageError; what could not be collected is where it was.
     """
     with disk_work("collect the formation's state"):
-        names = tuple(name for name in STATE_FILES if _is_regular(root / name))
-        for name in names:
+        found = tuple(name for name in names if _is_regular(root / name))
+        for name in found:
             _collect(root, state, name)
-        for name in STATE_FILES:
+        for name in names:
             if not (root / name).is_symlink() and not (root / name).exists():
                 link_state(root, name)
-        if names:
+        if found:
             sync_directory(state)
             sync_directory(root)
-    return names
+    return found
 
 
 def _collect(root: Path, state: Path, name: str) -> None:

@@ -9,8 +9,10 @@ import trio
 
 from muxi.errors import MuxiError
 from muxi.formation.bring_up import addresses, started
+from muxi.formation.collect import keeps_own_database
 from muxi.formation.memory import fitting_strategy
 from muxi.formation.replace import replace
+from muxi.formation.state import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,6 +37,9 @@ async def exchange(
     Returns the strategy that was used. Raises MuxiError; then it is as if nothing had been done.
     """
     strategy = await fitting_strategy(owner, operation, wanted or manifest.strategy)
+    if strategy == "blue-green" and await _keeps_own_database(owner):
+        operation.progress("validating", f"It has a {DATABASE} of its own, to be moved: one by one...")
+        strategy = "recreate"
 
     async def decide() -> None:
         await commit()
@@ -48,6 +53,13 @@ async def exchange(
 
     await replace(owner, operation, release, strategy=strategy, commit=decide)
     return strategy
+
+
+async def _keeps_own_database(owner: Owner) -> bool:
+    """Say whether the release that runs has a database which the next one would not see."""
+    if owner.run is None:
+        return False
+    return await trio.to_thread.run_sync(keeps_own_database, owner.run.plan.release.path)
 
 
 def outcome(

@@ -32,7 +32,9 @@ import trio
 from muxi.errors import MuxiError
 from muxi.formation.adopting import staging_key
 from muxi.formation.bring_up import attempt_reporter, launch, make_plan
+from muxi.formation.cleanup import collect
 from muxi.formation.run import SERVING
+from muxi.formation.state import TUNING_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,6 +74,10 @@ async def replace(
 
 
 async def _blue_green(owner: Owner, operation: Operation, plan: Plan, commit: Commit | None) -> None:
+    assert owner.run is not None
+    shared = owner.run.plan.release.path
+    # Only what is safe to move under a process that runs; a database of its own keeps from coming here.
+    await collect(owner, shared, TUNING_FILES)
     try:
         await _stage(owner, operation, plan)
         operation.progress("swapping", "Switching requests to the new process...")
@@ -90,6 +96,7 @@ async def _blue_green(owner: Owner, operation: Operation, plan: Plan, commit: Co
             await old.instance.stop()
     with trio.CancelScope(shield=True):
         await _drop_other(owner)
+        await collect(owner, shared, TUNING_FILES)
 
 
 async def _stage(owner: Owner, operation: Operation, plan: Plan) -> None:

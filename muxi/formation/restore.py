@@ -10,7 +10,7 @@ import trio
 from muxi.errors import StorageError
 from muxi.formation.adopting import adopt_running, end_leftovers, staging_key
 from muxi.formation.bring_up import launch, make_plan, started, wait_for_dependencies
-from muxi.formation.cleanup import remove_logs
+from muxi.formation.cleanup import collect, remove_logs
 from muxi.process.lifecycle import State
 from muxi.registry.records import FormationRecord
 
@@ -56,6 +56,7 @@ async def restore(owner: Owner, operation: Operation) -> Mapping[str, object]:
     if record.stopped:
         owner.save(record)
         return {"id": owner.id, "status": "stopped"}
+    await collect(owner, release.path)
     plan = await make_plan(owner, operation, release)
     record.name = plan.manifest.name if renamed else record.name
     await wait_for_dependencies(owner, operation)

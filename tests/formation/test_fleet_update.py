@@ -466,3 +466,27 @@ async def test_the_end_of_the_server_undoes_an_update(tmp_path: Path) -> None:
             await operation.wait()
         assert raised.value.code == "ShuttingDown"
         assert snapshot(made) == before
+
+
+async def test_a_text_that_the_old_release_replaced_is_the_new_one_s_too(tmp_path: Path) -> None:
+    """As careful editors save: a new file, renamed over the link."""
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy(ID, says("1"))
+        home = made.facilities.formations_dir / ID
+        new = home / "current" / "new"
+        new.write_text("learned")
+        new.replace(home / "current" / "MUXI.md")
+        assert (await updated(made, says("2")))["deployment_type"] == "blue-green"
+        assert (home / "current" / "MUXI.md").is_symlink()
+        assert (home / "current" / "MUXI.md").read_text() == "learned"
+
+
+async def test_a_database_that_the_old_release_replaced_is_moved_between_the_two(tmp_path: Path) -> None:
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy(ID, says("1"))
+        home = made.facilities.formations_dir / ID
+        (home / "current" / "memory.db").unlink()
+        (home / "current" / "memory.db").write_text("begun anew, ")
+        assert (await updated(made, says("2")))["deployment_type"] == "recreate"
+        assert (home / "current" / "memory.db").is_symlink()
+        assert (home / "state" / "memory.db").read_text() == "begun anew, 2"
