@@ -20,9 +20,14 @@ run: $(VENV)/.stamp-run
 test: $(VENV)/.stamp-test
 	@$(BIN)/python -m pytest $(ARGS)
 
-# With all cases of Autobahn|Testsuite, where there is a Python 2.7: a quarter of an hour more.
+# With all cases of Autobahn|Testsuite, where there is a Python 2.7, and all steps of the walks through
+# deaths of the server: half an hour more.
 test-all: $(VENV)/.stamp-test
-	@MUXI_AUTOBAHN=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 $(ARGS)
+	@MUXI_AUTOBAHN=full MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 $(ARGS)
+
+# The server killed 200 times under load, and at each step of its operations; disks that refuse each step.
+test-faults: $(VENV)/.stamp-test
+	@MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 tests/faults tests/integration/test_updating.py $(ARGS)
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
@@ -74,4 +79,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run test test-all lint type format bench bench-supervision bench-releases lock clean
+.PHONY: all run test test-all test-faults lint type format bench bench-supervision bench-releases lock clean

@@ -23,7 +23,7 @@ import httpx
 from muxi.auth.scheme import authorization_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 KEY = "muxi_pk_" + "0123456789abcdef01234567"
@@ -166,7 +166,7 @@ class LiveServer:
 
     def files(self) -> set[str]:
         """Name everything below the data directory but what the server itself keeps there."""
-        own = {"registry.json", "server.lock", "server.json", "logs/audit.log"}
+        own = {"registry.json", "receipts.json", "server.lock", "server.json", "logs/audit.log"}
         found = {str(path.relative_to(self.data)) for path in self.data.rglob("*")}
         return {name for name in found if name not in own}
 
@@ -227,16 +227,26 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(directory: Path, more: str = "", *, code: str = "", **variables: str) -> Iterator[LiveServer]:
+def running(
+    directory: Path,
+    more: str = "",
+    *,
+    program: Sequence[str] = ("-m", "muxi"),
+    before: Sequence[str] = (),
+    code: str = "",
+    **variables: str,
+) -> Iterator[LiveServer]:
     """Run a server on a port of the system's choice, with its directories below `directory`.
 
+    `program` is what the interpreter runs: something else than the server itself puts faults into it.
     Starting it again on the same directory is a restart. At the end it is asked to end, and
-    killed when it does not. `code` is run before it, in the same process.
+    killed when it does not. `code` is run before it, in the same process; `before` is a command that
+    runs the server's.
     """
     if not (directory / "config").exists():
         write_config(directory, more)
     process = subprocess.Popen(
-        [sys.executable, *(["-c", code + MAIN] if code else ["-m", "muxi"]), "start"],
+        [*before, sys.executable, *(("-c", code + MAIN) if code else program), "start"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,13 +12,20 @@ from werkzeug.exceptions import HTTPException
 from muxi.api.authentication import Guard
 from muxi.api.connection import ApiConnection, ApiRequest
 from muxi.api.deploy import DeployRoutes
+from muxi.api.dev import DevRoutes
+from muxi.api.download import DownloadRoutes
+from muxi.api.drafts import DraftRoutes
 from muxi.api.failures import answer_defect, answer_http_error, answer_muxi_error
 from muxi.api.formations import FormationRoutes
-from muxi.api.later import LaterRoutes
 from muxi.api.logs import LogRoutes
+from muxi.api.operations import OperationRoutes
 from muxi.api.public import PublicRoutes
+from muxi.api.releases import ReleaseRoutes
+from muxi.api.repeats import Repeats
 from muxi.api.routing import route_of
 from muxi.api.server import ServerRoutes
+from muxi.api.update import UpdateRoutes
+from muxi.api.validate import ValidateRoutes
 from muxi.errors import MuxiError
 
 if TYPE_CHECKING:
@@ -74,8 +81,10 @@ def create_app(parts: ApiParts) -> ApiApp:
     )
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # it redirects, and a redirected request has a wrong signature
+    repeats = Repeats(parts, parts.receipts)
     for endpoint in _endpoints(parts):
-        app.add_url_rule(endpoint.rule, endpoint.name, endpoint.handler, methods=[endpoint.method])
+        handler = repeats.wrap(endpoint.handler) if endpoint.may_change else endpoint.handler
+        app.add_url_rule(endpoint.rule, endpoint.name, handler, methods=[endpoint.method])
     app.before_request(Guard(parts).check)
     app.after_request(_allow_origins)
     app.register_error_handler(MuxiError, answer_muxi_error)
@@ -90,8 +99,14 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
         *ServerRoutes(parts).endpoints(),
         *FormationRoutes(parts).endpoints(),
         *DeployRoutes(parts).endpoints(),
+        *UpdateRoutes(parts).endpoints(),
+        *OperationRoutes(parts).endpoints(),
+        *DevRoutes(parts).endpoints(),
         *LogRoutes(parts).endpoints(),
-        *LaterRoutes().endpoints(),
+        *DraftRoutes(parts).endpoints(),
+        *DownloadRoutes(parts).endpoints(),
+        *ReleaseRoutes(parts).endpoints(),
+        *ValidateRoutes(parts).endpoints(),
     )
 
 

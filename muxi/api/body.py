@@ -16,6 +16,7 @@ from quart.wrappers.request import Body
 from muxi.errors import RequestError, TooLarge, Unprocessable
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import AsyncIterator, Generator
 
 HIGH_WATER = 256 * 1024
@@ -32,6 +33,8 @@ class BoundedBody(Body):
         self._arrived = trio.Event()
         self._taken = trio.Event()
         self._discarding = False
+        #: What has been taken, for requests that may come again (`muxi.api.repeats`); else None.
+        self.digest: hashlib._Hash | None = None
 
     @property
     def buffered(self) -> int:
@@ -75,6 +78,8 @@ class BoundedBody(Body):
             await self._arrived.wait()
         data = bytes(self._data)
         self.clear()
+        if self.digest is not None:
+            self.digest.update(data)
         return data
 
     def __await__(self) -> Generator[Any, None, NoReturn]:
@@ -117,9 +122,13 @@ async def read_all(body: AsyncIterator[bytes], limit: int, pause: float) -> byte
     return bytes(data)
 
 
-async def read_object(body: AsyncIterator[bytes], limit: int, pause: float) -> dict[str, object]:
-    """Read a JSON object. Raises Unprocessable when the body is anything else."""
+async def read_object(
+    body: AsyncIterator[bytes], limit: int, pause: float, *, empty: bool = False
+) -> dict[str, object]:
+    """Read a JSON object; `empty`: no body at all is one, too. Raises Unprocessable for all else."""
     data = await read_all(body, limit, pause)
+    if empty and not data.strip():
+        return {}
     try:
         # Parsing megabytes takes long enough to be felt by everybody else.
         value = (

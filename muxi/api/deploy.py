@@ -10,22 +10,17 @@ from typing import TYPE_CHECKING
 
 from quart import Response, request
 
-from muxi.api.body import Pieces, read_object
 from muxi.api.exchange import current
 from muxi.api.formations import ONE
 from muxi.api.routing import Endpoint
-from muxi.api.sources import BundleRequest
+from muxi.api.uploads import Intake, has_bundle, require_json, wrong_type
 from muxi.api.watching import answer
-from muxi.errors import Conflict, NotFound, RequestError, TooLarge, Unprocessable
+from muxi.errors import Conflict, NotFound, RequestError, Unprocessable
 from muxi.formation.identifier import id_problem
-from muxi.formation.upload import receive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from muxi.api.parts import ApiParts
-
-BUNDLE_TYPES = ("application/gzip", "application/x-gzip", "application/octet-stream")
+    from muxi.api.uploads import Wanted
 
 
 class DeployRoutes:
@@ -34,6 +29,7 @@ class DeployRoutes:
     def __init__(self, parts: ApiParts) -> None:
         self._fleet = parts.fleet
         self._parts = parts
+        self._intake = Intake(parts)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         return (
@@ -45,50 +41,41 @@ class DeployRoutes:
 
     async def deploy_bundle(self) -> Response:
         """Take the bundle as the body, its id in X-Formation-ID."""
-        if not _has_bundle():
-            raise _wrong_type("application/gzip")
+        if not has_bundle():
+            raise wrong_type("application/gzip")
         return await self._from_body(_header_id())
 
     async def deploy_any(self) -> Response:
         """Take either body; in JSON the id is a field."""
-        if _has_bundle():
+        if has_bundle():
             return await self._from_body(_header_id())
         return await self._from_json(None)
 
     async def deploy_named(self, formation_id: str) -> Response:
         """Take either body; the id is the path's, and whatever else names one must agree."""
-        if _has_bundle():
+        if has_bundle():
             named = request.headers.get("X-Formation-ID", formation_id)
             if named != formation_id:
-                raise _two_ids("X-Formation-ID", RequestError)
+                raise two_ids("X-Formation-ID", RequestError)
             return await self._from_body(formation_id)
         return await self._from_json(formation_id)
 
     async def _from_body(self, formation_id: str) -> Response:
         self._admit(formation_id, "X-Formation-ID")
-        settings = self._parts.settings
-        limit = settings.max_upload_size
-        if (request.content_length or 0) > limit:
-            raise _too_large(limit)
-        body = Pieces(aiter(request.body), settings.body_chunk_timeout)
-        return await self._deploy(body, formation_id, request.headers.get("X-Formation-Version") or None)
+        return await self._deploy(self._intake.from_body(), formation_id)
 
     async def _from_json(self, formation_id: str | None) -> Response:
-        if "json" not in request.headers.get("Content-Type", "").lower():
-            raise _wrong_type("application/gzip or application/json")
+        require_json()
         if formation_id is not None:
             self._admit(formation_id, "formation id")
-        settings = self._parts.settings
-        content = await read_object(aiter(request.body), settings.max_json_size, settings.body_chunk_timeout)
-        wanted = BundleRequest.parse(content)
+        wanted = await self._intake.from_json()
         named = wanted.formation_id or formation_id
         if named is None:
             raise Unprocessable("The body names no formation.", cure="Give its `id`.", code="InvalidPayload")
         if formation_id not in {None, named}:
-            raise _two_ids("`id`", Unprocessable)
+            raise two_ids("`id`", Unprocessable)
         self._admit(named, "id")
-        async with wanted.open() as pieces:
-            return await self._deploy(pieces, named, wanted.version)
+        return await self._deploy(wanted, named)
 
     def _admit(self, formation_id: str, label: str) -> None:
         """Raise unless this id is well formed and free."""
@@ -111,20 +98,15 @@ class DeployRoutes:
             details=None if running is None else {"operation_id": running},
         )
 
-    async def _deploy(self, pieces: AsyncIterator[bytes], formation_id: str, version: str | None) -> Response:
-        settings = self._parts.settings
-        upload = await receive(pieces, settings.upload_directory, settings.max_upload_size)
+    async def _deploy(self, wanted: Wanted, formation_id: str) -> Response:
+        async with wanted.open() as pieces:
+            upload = await self._intake.receive(pieces)
         try:
-            operation = self._fleet.deploy(upload, formation_id, version)
+            operation = self._fleet.deploy(upload, formation_id, wanted.version)
         except BaseException:
             await upload.discard()
             raise
-        return await answer(operation, settings.keepalive_interval, status=201)
-
-
-def _has_bundle() -> bool:
-    content_type = request.headers.get("Content-Type", "").lower()
-    return any(bundle_type in content_type for bundle_type in BUNDLE_TYPES)
+        return await answer(operation, self._parts.settings.keepalive_interval, status=201)
 
 
 def _header_id() -> str:
@@ -138,25 +120,9 @@ def _header_id() -> str:
     return formation_id
 
 
-def _two_ids(name: str, kind: type[RequestError]) -> RequestError:
+def two_ids(name: str, kind: type[RequestError]) -> RequestError:
     return kind(
         f"{name} differs from the id in the path.",
         code="IDMismatch",
         cure="Leave it out, or make both the same.",
-    )
-
-
-def _wrong_type(wanted: str) -> RequestError:
-    return RequestError(
-        f"Content-Type must be {wanted}",
-        code="InvalidContentType",
-        cure="Send the bundle as a gzip-compressed tar.",
-    )
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"The bundle is larger than {limit:,} bytes, the limit of this server.",
-        cure="Leave out what the formation does not need, or raise formations.bundle.max_upload_size.",
-        details={"limit": limit},
     )

@@ -17,9 +17,11 @@ from muxi.api.audit import AuditEntry
 from muxi.timestamps import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hypercorn.typing import HTTPScope
+
+    from muxi.formation.operation import Operation
 
 _current: ContextVar[Exchange] = ContextVar("exchange")
 
@@ -46,6 +48,8 @@ class Exchange:
     status: int | None = None
     operation_id: str | None = None
     outcome: str | None = None
+    began: Callable[[Operation, int], None] | None = None
+    """Who wants to know of the operation that this begins, and the status of its good end."""
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
     """What the answer holds open; closed when the request has ended, answered or not."""
 
@@ -60,6 +64,12 @@ class Exchange:
             address=client[0] if client else None,
             audited=path == "/rpc" or path.startswith("/rpc/"),
         )
+
+    def begin_operation(self, operation: Operation, status: int) -> None:
+        """Note which operation this request has begun, or has come to watch."""
+        self.operation_id = operation.id
+        if self.began is not None:
+            self.began(operation, status)
 
     @contextmanager
     def bound(self) -> Iterator[None]:

@@ -42,11 +42,12 @@ class LogRoutes:
     async def logs(self, formation_id: str) -> Response:
         """Answer with the last lines, or follow when the client asks for that in any way."""
         files = self._fleet.log_files(formation_id)
-        paths = {name: getattr(files, name) for name in wanted_streams(request.args)}
+        paths: dict[str, Path] = {name: getattr(files, name) for name in wanted_streams(request.args)}
         if wants_stream() or (wants_follow(request.args) and request.method != "HEAD"):
             backlog = line_count(request.args, default=0)
+            deleted = self._fleet.deletion(formation_id)
             # Opened before the head goes out: whoever has seen it misses no line written since.
-            opened = {name: await _open(path, backlog) for name, path in paths.items()}
+            opened = {name: await _open(path, backlog, deleted) for name, path in paths.items()}
             return stream_response(EventStream(_Follow(formation_id, opened), self._keepalive))
         count = line_count(request.args)
         logs = {name: await _tail(path, count) for name, path in paths.items()}
@@ -55,7 +56,10 @@ class LogRoutes:
 
 
 class _Follow:
-    """Emits `connected`, then `log` for every line of the files, without end."""
+    """Emits `connected`, `log` for every line, and `end` once the formation has been deleted.
+
+    A formation that is stopped, restarted or replaced goes on in the same logs, so this goes on.
+    """
 
     def __init__(self, formation_id: str, opened: dict[str, AsyncIterator[Line]]) -> None:
         self._formation_id = formation_id
@@ -66,6 +70,16 @@ class _Follow:
         async with trio.open_nursery() as nursery:
             for name, lines in self._opened.items():
                 nursery.start_soon(self._one, name, lines, emit)
+        await emit(
+            ServerEvent(
+                "end",
+                {
+                    "formation_id": self._formation_id,
+                    "reason": "deleted",
+                    "message": "The formation was deleted.",
+                },
+            )
+        )
 
     async def _one(self, name: str, lines: AsyncIterator[Line], emit: Emit) -> None:
         async for line in lines:
@@ -78,9 +92,9 @@ class _Follow:
             await emit(ServerEvent("log", data))
 
 
-async def _open(path: Path, backlog: int) -> AsyncIterator[Line]:
-    """Begin to follow a file, until the request has ended."""
-    return await current().resources.enter_async_context(follow(path, backlog=backlog))
+async def _open(path: Path, backlog: int, deleted: trio.Event) -> AsyncIterator[Line]:
+    """Begin to follow a log, until the request has ended, or the formation is no more."""
+    return await current().resources.enter_async_context(follow(path, backlog=backlog, ended=deleted))
 
 
 async def _tail(path: Path, count: int) -> list[str]:

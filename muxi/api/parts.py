@@ -10,10 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import trio
+
     from muxi.api.audit import AuditLog
+    from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Operation
     from muxi.formation.upload import Upload
     from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage
+    from muxi.formation.wishes import RollbackWish, UpdateWish
+    from muxi.registry.receipts import Receipts
 
 
 class Fleet(Protocol):
@@ -32,6 +37,28 @@ class Fleet(Protocol):
         """Begin a deploy. From here on the upload is the fleet's to discard, unless this raises."""
         ...
 
+    def update(self, upload: Upload, formation_id: str, wish: UpdateWish) -> Operation:
+        """Begin an update; the upload is the fleet's as with a deploy."""
+        ...
+
+    def update_draft(self, formation_id: str) -> Operation:
+        """Begin an update to the formation's draft."""
+        ...
+
+    def rollback(self, formation_id: str, wish: RollbackWish) -> Operation: ...
+
+    def cancel(self, formation_id: str) -> Operation:
+        """Cancel the deploy, update or rollback under way; it ends as cancelled once it is undone."""
+        ...
+
+    def operation(self, formation_id: str, operation_id: str | None = None) -> Operation:
+        """Return the latest operation of a formation, also of one that is gone; or a certain one."""
+        ...
+
+    def deploy_draft(self, formation_id: str) -> Operation:
+        """Begin a first deploy of the formation's draft."""
+        ...
+
     def start(self, formation_id: str) -> Operation: ...
 
     def stop(self, formation_id: str) -> Operation: ...
@@ -42,9 +69,38 @@ class Fleet(Protocol):
 
     def log_files(self, formation_id: str) -> LogFiles: ...
 
+    def deletion(self, formation_id: str) -> trio.Event:
+        """Return the event that is set once the formation has been deleted."""
+        ...
+
     def counts(self) -> Counts: ...
 
     def ports(self) -> PortUsage: ...
+
+
+class DevRun(Protocol):
+    """A directory that runs as it is."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+
+class DevRuns(Protocol):
+    """The directories that run as they are (`muxi.formation.dev.DevRuns`)."""
+
+    async def start(self, path: object, formation_id: object, *, watch: bool) -> DevRun:
+        """Run a directory, or a formation's draft, as the request names it; returns once it is healthy.
+
+        Raises MuxiError, and leaves nothing then.
+        """
+        ...
+
+    async def stop(self, formation_id: str) -> None:
+        """End one; returns when nothing is left of it. Raises NotFound."""
+        ...
 
 
 class Authenticator(Protocol):
@@ -69,6 +125,9 @@ class ApiSettings:
     runtime_type: str
     upload_directory: Path
     max_upload_size: int
+    allow_dev: bool = True
+    allow_dev_remote: bool = False
+    """Whether `/rpc/dev/*` is there at all, and for clients on other machines."""
     known_keys: frozenset[str] = frozenset()
     max_json_size: int = 32 * 1024 * 1024
     body_chunk_timeout: float = 60.0
@@ -86,9 +145,13 @@ class ApiParts:
     """
 
     fleet: Fleet
+    dev: DevRuns
     authenticator: Authenticator | None
     settings: ApiSettings
+    facilities: Facilities
+    """What a formation's files are reached by: its releases, its draft."""
     audit: AuditLog
+    receipts: Receipts
     version: str
     started_at: float
     """Unix time at which the server started."""
@@ -96,4 +159,6 @@ class ApiParts:
     """What the public port holds, may hold, and has counted (`muxi.proxy.listener.Listener.status`)."""
     program_status: Callable[[], Mapping[str, object]] = dict
     """How this program came to serve, for the status's `server`: its start, upgrades, the last reload."""
+    limits_in_force: Callable[[], Mapping[str, str]] = dict
+    """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
     now: Callable[[], float] = time.time

@@ -28,6 +28,11 @@ class Endpoint:
         return f"{self.method} {self.template}"
 
     @property
+    def may_change(self) -> bool:
+        """Whether it can begin something, so that sending it again must not begin it again."""
+        return self.method != "GET" and self.template.startswith("/rpc/")
+
+    @property
     def rule(self) -> str:
         return self.template.replace("{", "<").replace("}", ">")
 

@@ -57,6 +57,7 @@ class ServerRoutes:
                 "port_pool": ports,
                 "runtime": runtime,
                 "proxy": dict(parts.proxy_status()),
+                "limits": dict(parts.limits_in_force()),
             }
         )
 

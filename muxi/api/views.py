@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from muxi.timestamps import rfc3339
 
 if TYPE_CHECKING:
+    from muxi.formation.operation import Operation
     from muxi.formation.view import Counts, DrainView, FormationView, PortUsage, VersionView
     from muxi.process.spec import ExitReport
+    from muxi.process.usage import Usage
     from muxi.registry.traffic import Distribution, TrafficView
 
 STATUSES = ("starting", "running", "unhealthy", "stopping", "stopped", "crashed", "restarting")
@@ -33,9 +35,36 @@ def formation_item(view: FormationView) -> dict[str, object]:
         "since": rfc3339(view.since),
         "reason": view.reason,
         "next_try_at": _time(view.next_try_at),
+        "crash_loop": view.crash_loop,
+        "adopted": view.adopted,
+        "depends_on": list(view.depends_on),
         "last_exit": _exit(view.last_exit),
         "operation_id": view.operation_id,
-        "drain": _drain(view.drain),
+        "drain": drain_object(view.drain),
+        "usage": _usage(view.usage),
+    }
+
+
+def operation_object(operation: Operation) -> dict[str, object]:
+    """Show an operation as it stands: `state` is running, succeeded, failed or cancelled."""
+    latest, error = operation.latest, operation.error
+    state = "running" if not operation.ended else "succeeded"
+    if error is not None:
+        state = "cancelled" if error.code == "Cancelled" else "failed"
+    return {
+        "id": operation.id,
+        "operation_id": operation.id,
+        "formation_id": operation.formation_id,
+        "kind": operation.kind,
+        "state": state,
+        "stage": operation.stage,
+        "message": latest.get("message", ""),
+        "progress": latest.get("progress"),
+        "started_at": rfc3339(operation.started_at),
+        "ended_at": _time(operation.ended_at),
+        "can_cancel": operation.can_cancel,
+        "result": operation.result,
+        "error": None if error is None else operation.events[-1].data,
     }
 
 
@@ -93,12 +122,13 @@ def _exit(report: ExitReport | None) -> dict[str, object] | None:
         "status": report.status,
         "signal": report.signal_number,
         "expected": report.expected,
+        "oom": report.oom,
         "at": rfc3339(report.at),
         "description": report.describe(),
     }
 
 
-def _drain(view: DrainView | None) -> dict[str, int] | None:
+def drain_object(view: DrainView | None) -> dict[str, int] | None:
     if view is None:
         return None
     return {
@@ -106,6 +136,20 @@ def _drain(view: DrainView | None) -> dict[str, int] | None:
         "streams": view.streams,
         "tunnels": view.tunnels,
         "seconds_left": view.seconds_left,
+    }
+
+
+def _usage(usage: Usage | None) -> dict[str, object] | None:
+    """Show what its processes use: bytes and seconds. How old that is, `at` tells."""
+    if usage is None:
+        return None
+    return {
+        "processes": usage.processes,
+        "threads": usage.threads,
+        "memory": usage.memory,
+        "cpu_seconds": usage.cpu_seconds,
+        "open_files": usage.open_files,
+        "at": rfc3339(usage.at),
     }
 
 

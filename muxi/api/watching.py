@@ -10,6 +10,8 @@ from muxi.api.events import EventStream, ServerEvent, stream_response, wants_str
 from muxi.api.exchange import current
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quart import Response
 
     from muxi.api.events import Emit
@@ -24,15 +26,19 @@ async def answer(operation: Operation, keepalive: float, *, status: int = 200, *
     answer, under those of the result. Raises the operation's own error in the plain case.
     """
     exchange = current()
-    exchange.operation_id = operation.id
+    exchange.begin_operation(operation, status)
     if wants_stream():
         return stream_response(EventStream(_Watch(operation, exchange), keepalive))
-    return await answer_plainly(operation, status=status, **more)
+    return await _end_of(operation, status, more)
 
 
 async def answer_plainly(operation: Operation, *, status: int = 200, **more: object) -> Response:
     """Answer when the operation has ended, also to clients that said they take events."""
-    current().operation_id = operation.id
+    current().begin_operation(operation, status)
+    return await _end_of(operation, status, more)
+
+
+async def _end_of(operation: Operation, status: int, more: Mapping[str, object]) -> Response:
     result = await operation.wait()
     both = {"id": operation.formation_id, "formation_id": operation.formation_id}
     return success({**both, **more, **result}, status)

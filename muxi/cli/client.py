@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from contextlib import contextmanager
@@ -44,6 +45,11 @@ class Upload:
     headers: Mapping[str, str]
 
 
+def json_body(content: Mapping[str, object]) -> Upload:
+    """Return a JSON object as a body to send."""
+    return Upload(io.BytesIO(json.dumps(content).encode()), {"Content-Type": "application/json"})
+
+
 class ServerClient:
     """Talks to one server; a context manager. Not for sharing between threads."""
 
@@ -76,14 +82,29 @@ class ServerClient:
 
     def get(self, path: str, **params: str | int) -> dict[str, object]:
         """Return the data of an answer. Raises MuxiError as the server meant it."""
-        return self.call("GET", path, **params)
+        return self.call("GET", path, None, **params)
 
-    def call(self, method: str, path: str, **params: str | int) -> dict[str, object]:
-        with self._answer(method, path, params, seconds=self._answer_seconds) as response:
-            response.read()
-            value = _object(response)
+    def call(
+        self, method: str, path: str, upload: Upload | None = None, **params: str | int
+    ) -> dict[str, object]:
+        value = self.call_whole(method, path, upload, **params)
         data = value.get("data", value)
         return data if isinstance(data, dict) else value
+
+    def call_whole(
+        self, method: str, path: str, upload: Upload | None = None, **params: str | int
+    ) -> dict[str, object]:
+        """Return an answer with its envelope. Raises MuxiError as the server meant it."""
+        asked = self._answer(method, path, params, seconds=self._answer_seconds, upload=upload)
+        with asked as response:
+            response.read()
+            return _object(response)
+
+    @contextmanager
+    def download(self, path: str, **params: str | int) -> Iterator[Iterator[bytes]]:
+        """Give the bytes of an answer as they come. Raises MuxiError, also when they are cut off."""
+        with self._answer("GET", path, params, seconds=SILENCE_SECONDS, accept="*/*") as response:
+            yield response.iter_bytes()
 
     @contextmanager
     def stream(
@@ -166,7 +187,8 @@ def refusal(response: httpx.Response) -> MuxiError:
     return error(
         message if isinstance(message, str) else f"The server answered {status} {response.reason_phrase}.",
         status=status,
-        code=_text(value.get("error_code")),
+        # In the answers about drafts `error` is the machine's word.
+        code=_text(value.get("error_code")) or (_text(value.get("error")) if "draft" in value else None),
         stage=_text(value.get("stage")),
         cure=_text(value.get("cure")),
         details=_details(value.get("details")),

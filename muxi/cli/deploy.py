@@ -55,8 +55,7 @@ def refuse_existing(client: ServerClient, formation_id: str) -> None:
     raise Conflict(
         f"Formation '{formation_id}' already exists on {client.base_url}.",
         code="FormationExists",
-        cure=f"This version can't update one in place. Remove it first, with its data: "
-        f"muxi-server formation delete {formation_id}",
+        cure="Update it: muxi-server formation update DIRECTORY",
     )
 
 

@@ -9,8 +9,9 @@ import click
 from muxi.cli import options
 from muxi.cli.client import formation_path
 from muxi.cli.listing import semantic_version
-from muxi.cli.output import as_text, duration_text, print_facts, print_json
+from muxi.cli.output import as_text, cpu_text, duration_text, print_facts, print_json, size_text
 from muxi.cli.settings import connect
+from muxi.cli.status import group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,13 @@ SHOWN = (
     ("Deployed", "deployed_at"),
     ("Updated", "updated_at"),
     ("Next try", "next_try_at"),
+    ("Crash loop", "crash_loop"),
+    ("Adopted", "adopted"),
+    ("Depends on", "depends_on"),
 )
+
+UNLESS_SO = frozenset({"crash_loop", "adopted", "depends_on"})
+"""What is shown only when there is something of it."""
 
 
 @click.command("get")
@@ -44,12 +51,26 @@ def command(formation_id: str, as_json: bool) -> None:
 
 def facts(answer: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return what is known as name and value; what is not known is left out."""
-    known = [(name, as_text(answer.get(key))) for name, key in SHOWN]
+    known = [
+        (name, as_text(answer.get(key))) for name, key in SHOWN if key not in UNLESS_SO or answer.get(key)
+    ]
     known.append(("PID", as_text(answer.get("pid") or None)))
     known.append(("Version", semantic_version(answer)))
     known.append(("Uptime", duration_text(answer.get("uptime"))))
+    known += usage_facts(group(answer, "usage"))
     known.append(("Last exit", last_exit(answer.get("last_exit"))))
     return [(name, value) for name, value in known if value]
+
+
+def usage_facts(usage: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Say what its processes use, as it was last measured."""
+    return [
+        ("Memory", size_text(usage.get("memory"))),
+        ("CPU time", cpu_text(usage.get("cpu_seconds"))),
+        ("Processes", as_text(usage.get("processes"))),
+        ("Threads", as_text(usage.get("threads"))),
+        ("Open files", as_text(usage.get("open_files"))),
+    ]
 
 
 def last_exit(value: object) -> str:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from muxi.cli import options
-from muxi.cli.output import as_text, duration_text, print_json, print_table
+from muxi.cli.output import as_text, cpu_text, duration_text, print_json, print_table, size_text
 from muxi.cli.settings import connect
+from muxi.cli.status import group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COLUMNS = ("id", "status", "version", "port", "pid", "uptime", "restarts")
+COLUMNS = ("id", "status", "version", "port", "pid", "uptime", "restarts", "memory", "cpu", "procs")
 
 
 @click.command("list")
@@ -36,6 +37,7 @@ def command(status: str | None, as_json: bool) -> None:
 
 def row(item: Mapping[str, object]) -> tuple[str, ...]:
     """Return a formation's cells."""
+    usage = group(item, "usage")
     return (
         as_text(item.get("id")),
         as_text(item.get("status")),
@@ -44,6 +46,9 @@ def row(item: Mapping[str, object]) -> tuple[str, ...]:
         as_text(item.get("pid") or None),
         duration_text(item.get("uptime")),
         as_text(item.get("restart_count")),
+        size_text(usage.get("memory")),
+        cpu_text(usage.get("cpu_seconds")),
+        as_text(usage.get("processes")),
     )
 
 

@@ -42,9 +42,12 @@ def command(formation_id: str, follow: bool, lines: int, stream: str, as_json: b
 
 
 def follow_lines(client: ServerClient, path: str, lines: int, stream: str, as_json: bool) -> None:
-    """Print log events until the person has seen enough, or the server ends the stream."""
+    """Print log events until the person has seen enough, or the formation is deleted."""
     with client.stream("GET", path, lines=lines, stream=stream, follow="true") as events:
         for event in events:
+            if event.name == "end":
+                print(event.text("message"), file=sys.stderr)
+                return
             if event.name != "log":
                 continue
             if as_json:

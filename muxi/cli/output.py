@@ -64,7 +64,9 @@ def clean(text: str) -> str:
 
 
 def as_text(value: object) -> str:
-    """Return a value of an answer as a person reads it: "" for none, yes and no for truth."""
+    """Return a value of an answer as a person reads it: "" for none, yes and no, lists with commas."""
+    if isinstance(value, list):
+        return ", ".join(map(as_text, value))
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -82,6 +84,25 @@ def duration_text(seconds: object) -> str:
         if count or parts:
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def size_text(size: object) -> str:
+    """Return bytes as `512K`, `1.5M` or `12.3G`, to three figures; a power of 1024 a unit."""
+    if isinstance(size, bool) or not isinstance(size, int | float):
+        return ""
+    amount, unit = float(size), ""
+    for unit in ("", "K", "M", "G", "T"):  # noqa: B007 - the last one reached is wanted
+        if amount < 1000:
+            break
+        amount /= 1024
+    return f"{amount:.3g}{unit}"
+
+
+def cpu_text(seconds: object) -> str:
+    """Return processor time: `0.31s` when it is short, else as any duration."""
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds < 10:
+        return f"{seconds:.2f}s"
+    return duration_text(seconds)
 
 
 def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) -> None:

@@ -22,6 +22,10 @@ SETTINGS: Settings = {"help_option_names": ["-h", "--help"], "max_content_width"
 
 FORMATION = {
     "deploy": Lazy("muxi.cli.deploy", "Deploy a directory as a formation."),
+    "update": Lazy("muxi.cli.update", "Update a formation to a directory's files, without an interruption."),
+    "rollback": Lazy("muxi.cli.rollback", "Go back to an earlier release."),
+    "cancel": Lazy("muxi.cli.operation", "Cancel a deploy, update or rollback under way.", "cancel"),
+    "operation": Lazy("muxi.cli.operation", "Show what is being done to a formation.", "operation"),
     "list": Lazy("muxi.cli.listing", "List the formations of the server."),
     "get": Lazy("muxi.cli.detail", "Show one formation."),
     "start": Lazy("muxi.cli.lifecycle", "Start a stopped formation.", "start"),
@@ -29,6 +33,21 @@ FORMATION = {
     "restart": Lazy("muxi.cli.lifecycle", "Stop a formation and start it again.", "restart"),
     "delete": Lazy("muxi.cli.lifecycle", "Stop a formation and remove it with its data.", "delete"),
     "logs": Lazy("muxi.cli.logs", "Show what a formation has printed; -f follows it."),
+    "releases": Lazy("muxi.cli.releases", "List the releases of a formation that are kept."),
+    "download": Lazy("muxi.cli.download", "Save a formation's files as a zip."),
+    "validate": Lazy("muxi.cli.validate", "Check a directory as a deploy would, and deploy nothing."),
+    "draft": Lazy("muxi.cli.root", "Edit files on the server, then deploy them.", "draft"),
+}
+
+DRAFT = {
+    "init": Lazy("muxi.cli.draft", "Begin a draft: a new formation, or a copy of a deployed one.", "init"),
+    "list": Lazy("muxi.cli.draft", "List the files of a draft.", "list_files"),
+    "get": Lazy("muxi.cli.draft", "Print a file of a draft, or save it.", "get"),
+    "put": Lazy("muxi.cli.draft", "Write a file of a draft.", "put"),
+    "edit": Lazy("muxi.cli.draft", "Change a file of a draft in your editor.", "edit"),
+    "delete": Lazy("muxi.cli.draft", "Remove a file or a directory from a draft.", "delete"),
+    "deploy": Lazy("muxi.cli.draft_deploy", "Deploy a draft."),
+    "discard": Lazy("muxi.cli.draft", "Throw a draft away.", "discard"),
 }
 
 CONFIG = {
@@ -64,6 +83,11 @@ def root() -> None:
 @click.group("formation", cls=LazyGroup, lazy=FORMATION)
 def formation() -> None:
     """Deploy and manage formations on the server that this machine's configuration names."""
+
+
+@click.group("draft", cls=LazyGroup, lazy=DRAFT)
+def draft() -> None:
+    """Edit a formation's files on the server, then deploy them."""
 
 
 @click.group("config", cls=LazyGroup, lazy=CONFIG)

@@ -30,10 +30,10 @@ def command(as_json: bool) -> None:
 def sections(
     url: str, health: Mapping[str, object], status: Mapping[str, object]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Arrange both answers for a person."""
+    """Arrange both answers for a person; an older server tells of no limits."""
     server, formations = group(status, "server"), group(status, "formations")
     ports = group(status, "ports") or group(status, "port_pool")
-    return {
+    arranged = {
         "Server": [
             ("Status", as_text(health.get("status"))),
             ("URL", url),
@@ -42,9 +42,17 @@ def sections(
             ("Uptime", duration_text(server.get("uptime"))),
             *_upgraded(server),
         ],
-        "Formations": [(key.capitalize(), as_text(value)) for key, value in formations.items()],
-        "Ports": [(key.capitalize(), as_text(value)) for key, value in ports.items()],
+        "Formations": facts(formations),
+        "Ports": facts(ports),
     }
+    limits = facts(group(status, "limits"))
+    return {**arranged, "Limits held by": limits} if limits else arranged
+
+
+def facts(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return a group of an answer as names and values; what is not said is left out."""
+    named = [(key.capitalize().replace("_", " "), as_text(value)) for key, value in values.items()]
+    return [(name, value) for name, value in named if value]
 
 
 def _upgraded(server: Mapping[str, object]) -> list[tuple[str, str]]:

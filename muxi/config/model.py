@@ -12,6 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.formations import (
+    BundleLimits,
+    DeploymentConfig,
+    DraftLimits,
+    FormationsConfig,
+    HealthCheckConfig,
+    LivenessConfig,
+)
 from muxi.config.proxy import ProxyConfig
 from muxi.config.schema import (
     Kind,
@@ -26,20 +34,20 @@ from muxi.config.schema import (
     networks,
     path,
     rows,
-    size,
     text,
-    url_path,
 )
-from muxi.config.values import parse_choice, parse_integer
+from muxi.config.values import parse_choice
 
 __all__ = [
     "AuthConfig",
     "BundleLimits",
     "Config",
     "DeploymentConfig",
+    "DraftLimits",
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
+    "LivenessConfig",
     "LoggingConfig",
     "Paths",
     "ProxyConfig",
@@ -54,11 +62,6 @@ __all__ = [
 
 K, M, G = 1024, 1024**2, 1024**3
 DAY = 86400.0
-
-
-def _port_range(written: str) -> tuple[int, int]:
-    start, _, end = written.strip(" []").replace(",", "-").partition("-")
-    return parse_integer(start, 1024, 65535), parse_integer(end, 1025, 65536)
 
 
 def _log_level(written: str) -> str:
@@ -83,12 +86,6 @@ def _key_pairs(_written: str) -> tuple[KeyPair, ...]:
     raise ValueError("this is not a list of keys; allowed: a list of {id, secret}")
 
 
-PORT_RANGE: Kind[tuple[int, int]] = Kind(
-    "[start, end]",
-    "1024 ≤ start < end ≤ 65536",
-    _port_range,
-    lambda ports: str(list(ports)) if isinstance(ports, tuple) else "",
-)
 KEYS: Kind[tuple[KeyPair, ...]] = Kind("list of {id, secret}", "any number of pairs", _key_pairs)
 # The halves of a single pair are checked together, when both are known.
 KEY_ID: Kind[str] = Kind("text", ALLOWED_ID, str.strip)
@@ -168,112 +165,6 @@ class AuthConfig:
     timestamp_tolerance: float = key(
         300.0, duration(1, DAY), "How far a client's clock may be off, either way.", zero=300.0
     )
-
-
-@dataclass(frozen=True, slots=True)
-class HealthCheckConfig:
-    enabled: bool = key(
-        True,
-        boolean(),
-        "Whether a formation must answer its health check before it counts as started.",
-        unset_with=("timeout", "interval", "max_retries"),
-    )
-    endpoint: str = key("/v1/health", url_path(), "The path asked, unless the formation names its own.")
-    timeout: float = key(
-        60.0,
-        duration(1, DAY),
-        "How long a formation may take to become healthy after its start. 0 in a file means 300s, as ever.",
-        zero=300.0,
-        aliases=("formations.startup_timeout",),
-    )
-    interval: float = key(1.0, duration(0.05, 3600), "The pause between two tries while it starts.", zero=1.0)
-    max_retries: int = key(
-        30, integer(1, 1_000_000), "The number of tries; `timeout` alone decides now.", zero=30, pending=True
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentConfig:
-    health_check: HealthCheckConfig = group(HealthCheckConfig, "How a started formation proves itself.")
-    force_kill_timeout: float = key(
-        5.0, duration(0.1, 3600), "How long a process may take to end before it is killed.", zero=5.0
-    )
-    staging_health_delay: float = key(
-        2.0, duration(0, 3600), "The pause before a new version is first asked.", zero=2.0, pending=True
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class BundleLimits:
-    max_upload_size: int = key(1 * G, size(K), "The largest bundle taken, as uploaded.")
-    max_members: int = key(100_000, integer(1), "The largest number of files and directories in a bundle.")
-    max_file_size: int = key(1 * G, size(K), "The largest single file in a bundle.")
-    max_total_size: int = key(4 * G, size(K), "The largest sum of all files in a bundle.")
-    max_ratio: int = key(200, integer(1), "How many times its packed size a bundle may unpack to.")
-
-
-@dataclass(frozen=True, slots=True)
-class FormationsConfig:
-    runtime_type: str = key(
-        "native", choice("native", "docker", "singularity"), "How MUXI formations run.", pending=True
-    )
-    logs_dir: Path = key(Path("logs"), path(), "Where the output of formations goes.", fixed=True)
-    pids_dir: Path = key(Path("pids"), path(), "Where process ids are kept.", pending=True)
-    formations_dir: Path = key(Path("formations"), path(), "Where deployed formations live.", fixed=True)
-    port_range: tuple[int, int] = key(
-        (8000, 9000),
-        PORT_RANGE,
-        "The private ports of formations; the end itself is not used.",
-        zero=(8000, 9000),
-        fixed=True,
-        parts={"port_range_start": integer(1024, 65535), "port_range_end": integer(1025, 65536)},
-    )
-    bind_host: str = key("127.0.0.1", host(), "The address formations listen on.", fixed=True)
-    max_formations: int = key(100, integer(1, 100_000), "How many formations may be deployed.", zero=100)
-    keep_backups: int = key(1, integer(1, 1000), "How many old versions are kept.", zero=1, pending=True)
-    auto_restart: bool = key(
-        True,
-        boolean(),
-        "Whether a formation that died is started again.",
-        unset_with=("max_restarts", "restart_delay"),
-    )
-    max_restarts: int = key(10, integer(1, 1_000_000), "Restarts in a row before it is given up.", zero=10)
-    restart_delay: float = key(1.0, duration(0.01, 3600), "The pause before the first restart.", zero=1.0)
-    drain_timeout: float = key(
-        10.0,
-        duration(0, DAY),
-        "How long requests, streams and WebSockets under way may go on before their process is ended.",
-    )
-    health_check_interval: float = key(
-        30.0, duration(0.1, DAY), "The pause between two health checks of a running formation.", zero=30.0
-    )
-    health_check_timeout: float = key(
-        5.0, duration(0.05, 3600), "How long one health check may take.", zero=5.0
-    )
-    startup_health_delay: float = key(
-        2.0, duration(0, 3600), "The pause before the first health check.", zero=2.0, pending=True
-    )
-    unhealthy_threshold: int = key(
-        3, integer(1, 1000), "Failed checks in a row that make a running formation unhealthy.", zero=3
-    )
-    deployment: DeploymentConfig = group(DeploymentConfig, "Starting and replacing formations.")
-    log_rotation_enabled: bool = key(
-        True,
-        boolean(),
-        "Whether the logs of formations are rotated.",
-        unset_with=("log_max_size", "log_max_files"),
-        pending=True,
-    )
-    log_max_size: int = key(10 * M, size(K), "The size at which a log is rotated.", zero=10 * M, pending=True)
-    log_max_files: int = key(10, integer(1, 10_000), "How many rotated logs are kept.", zero=10, pending=True)
-    default_memory: int = key(0, size(0), "The memory of a formation naming none; 0: no limit.", pending=True)
-    max_memory: int = key(0, size(0), "The most memory a formation may name; 0: no limit.", pending=True)
-    bundle: BundleLimits = group(BundleLimits, "What an uploaded bundle may hold.")
-
-    @property
-    def startup_timeout(self) -> float:
-        """The documents' name for `deployment.health_check.timeout`: one budget, two names."""
-        return self.deployment.health_check.timeout
 
 
 @dataclass(frozen=True, slots=True)

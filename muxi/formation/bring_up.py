@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import trio
+import structlog
 
-from muxi.formation.manifest import read_manifest
-from muxi.runtime.native import native_spec
+from muxi.formation.plan import read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from muxi.formation.manifest import Manifest
     from muxi.formation.operation import Operation
     from muxi.formation.owner import Owner
+    from muxi.formation.plan import Plan
     from muxi.formation.releases import Release
-    from muxi.process.spec import ProcessSpec
+
+log = structlog.get_logger()
 
 
 async def bring_up(owner: Owner, operation: Operation, release: Release, *, persistent: bool) -> None:
-    """Start a release and wait until it is healthy, reporting each step.
+    """Start a release, after those it depends on, and wait until it is healthy; report each step.
 
     `persistent`: the process is kept and tried again by policy although this start failed.
     Raises MuxiError, most often FormationFailed with exit, last probe and log tail.
     """
+    plan = await make_plan(owner, operation, release)
+    await wait_for_dependencies(owner, operation)
+    await launch(owner, operation, plan, persistent=persistent)
+
+
+async def make_plan(owner: Owner, operation: Operation, release: Release) -> Plan:
+    """Read what the release needs; nothing has been started or ended when this raises MuxiError."""
+    tell_resolving(operation)
+    plan = await read_plan(owner.facilities, owner.id, release)
+    owner.depends_on = plan.manifest.depends_on
+    tell_resolved(operation)
+    return plan
+
+
+def tell_resolving(operation: Operation) -> None:
     operation.progress("resolving_runtime", "Resolving runtime...")
-    manifest = await trio.to_thread.run_sync(read_manifest, release.path)
-    owner.proxy_options = manifest.proxy
-    spec = _spec(owner, manifest, release)
+
+
+def tell_resolved(operation: Operation) -> None:
     operation.progress("resolving_runtime", "Resolved runtime: native", version="native")
+
+
+async def launch(owner: Owner, operation: Operation, plan: Plan, *, persistent: bool) -> None:
+    """Start the process and wait until it is healthy."""
     operation.progress("spawning", "Starting formation process...")
-    await owner.mark(spec.token)
-    await owner.launch(spec, persistent=persistent, on_attempt=_reporter(operation))
+    run = owner.launch(plan, persistent=persistent, on_attempt=attempt_reporter(operation))
     operation.progress("health_check", "Waiting for the formation to become healthy...")
-    assert owner.instance is not None
-    await owner.instance.wait_healthy()
+    await run.instance.wait_healthy()
+
+
+async def wait_for_dependencies(owner: Owner, operation: Operation) -> None:
+    """Wait, for a bounded time, until all that this one depends on are healthy; then go on anyway."""
+
+    def tell(missing: tuple[str, ...]) -> None:
+        owner.waits_for = missing
+        if missing and not operation.ended:
+            operation.progress("dependencies", f"Waiting for {', '.join(missing)}...")
+
+    owner.note = None
+    timeout = owner.facilities.config.formations.dependency_timeout
+    without = await owner.facilities.board.wait(owner.id, owner.depends_on, timeout, tell)
+    if without:
+        owner.note = "started without " + ", ".join(f"{one} ({why})" for one, why in without.items())
+        log.warning("started without dependencies", **without)
 
 
 def started(owner: Owner) -> dict[str, object]:
@@ -55,29 +86,20 @@ def started(owner: Owner) -> dict[str, object]:
     }
 
 
-def _spec(owner: Owner, manifest: Manifest, release: Release) -> ProcessSpec:
-    facilities, record = owner.facilities, owner.record
+def addresses(owner: Owner) -> dict[str, object]:
+    """Return where a formation is reached: through us, and its own health check."""
+    record, facilities = owner.record, owner.facilities
     assert record is not None
-    logs = facilities.log_files(owner.id)
-    spec = native_spec(
-        manifest,
-        release.path,
-        facilities.releases(owner.id).state,
-        process_id=owner.id,
-        host=facilities.config.formations.bind_host,
-        port=record.port,
-        server_url=facilities.server_url,
-        stdout=logs.stdout,
-        stderr=logs.stderr,
-        defaults=facilities.health_check(),
-        stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
-        search_path=facilities.search_path,
-        extra_env={},
-    )
-    return replace(spec, token=secrets.token_hex(16))
+    host = facilities.config.formations.bind_host
+    return {
+        "url": f"{facilities.server_url}/api/{owner.id}",
+        "health_url": f"http://{host}:{record.port}/v1/health",
+    }
 
 
-def _reporter(operation: Operation) -> Callable[[int, int, str], None]:
+def attempt_reporter(operation: Operation) -> Callable[[int, int, str], None]:
+    """Return what reports each check of a starting process as a step of the operation."""
+
     def report(attempt: int, most: int, detail: str) -> None:
         if not operation.ended:
             message = f"Health check {attempt}/{most}" + (f": {detail}" if detail else "")

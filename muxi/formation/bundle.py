@@ -1,4 +1,4 @@
-"""Extracting a bundle: a gzip tar becomes a fresh directory of plain files, or nothing at all."""
+"""Taking a bundle in: a gzip tar, or a draft, becomes a fresh directory of plain files, or nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from muxi.files import PRIVATE_DIRECTORY, sync_directory
 from muxi.formation.disk import disk_work, remove_tree
@@ -18,7 +18,7 @@ from muxi.formation.refusal import refused
 from muxi.formation.tar import Member, TarReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from muxi.config.model import BundleLimits
@@ -43,6 +43,14 @@ class Bundle:
     content_hash: str
 
 
+class Members(Protocol):
+    """What a bundle is made of: members in turn, each with its content until the next is asked for."""
+
+    def __iter__(self) -> Iterator[Member]: ...
+
+    def content(self, piece: int) -> Iterator[bytes]: ...
+
+
 def extract(
     archive: Path,
     destination: Path,
@@ -56,46 +64,55 @@ def extract(
     often and may raise anything. Raises BundleError when the archive is at fault, StorageError
     when the disk is. After any exception there is no `destination`.
     """
-    with disk_work("make a directory for the bundle", stage="extracting"):
-        destination.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-        destination.mkdir(mode=PRIVATE_DIRECTORY)
-    try:
-        with disk_work("extract the bundle", stage="extracting"):
-            return _extract(archive, destination, limits, report, check_cancelled)
-    except BaseException:
-        remove_tree(destination)
-        raise
 
-
-def _extract(
-    archive: Path,
-    destination: Path,
-    limits: BundleLimits,
-    report: Callable[[int], None],
-    check_cancelled: Callable[[], None],
-) -> Bundle:
     def on_chunk(taken: int) -> None:
         check_cancelled()
         report(taken)
 
-    tree = _Tree(destination)
-    policy = MemberPolicy(limits)
-    with archive.open("rb") as packed:
+    with disk_work("extract the bundle", stage="extracting"), archive.open("rb") as packed:
         reader = TarReader(Gunzip(packed, limits.max_ratio, on_chunk))
-        for member in reader:
+        return _gather(reader, destination, limits, check_cancelled, lift=True)
+
+
+def gather(
+    members: Members, destination: Path, limits: BundleLimits, check_cancelled: Callable[[], None]
+) -> Bundle:
+    """Make a bundle of what is no archive, by the same policy and with the same errors as `extract`."""
+    with disk_work("copy the files", stage="validating"):
+        return _gather(members, destination, limits, check_cancelled, lift=False)
+
+
+def _gather(
+    members: Members,
+    destination: Path,
+    limits: BundleLimits,
+    check_cancelled: Callable[[], None],
+    *,
+    lift: bool,
+) -> Bundle:
+    destination.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    destination.mkdir(mode=PRIVATE_DIRECTORY)
+    try:
+        tree = _Tree(destination)
+        policy = MemberPolicy(limits)
+        for member in members:
+            check_cancelled()
             placement = policy.judge(member)
             if placement is not None:
-                tree.add(placement, member, reader)
-    if not tree.files:
-        raise refused(
-            "it is an empty archive: it has no files.",
-            cure="Pack the formation's directory, for example with: tar -czf bundle.tar.gz DIRECTORY",
-        )
-    tree.sync(check_cancelled)
-    top = tree.single_top()
-    if top is not None:
-        _lift(destination, top)
-    return Bundle(destination, tree.members, tree.total_size, tree.content_hash(top))
+                tree.add(placement, member, members)
+        if not tree.files:
+            raise refused(
+                "it is an empty archive: it has no files.",
+                cure="Pack the formation's directory, for example with: tar -czf bundle.tar.gz DIRECTORY",
+            )
+        tree.sync(check_cancelled)
+        top = tree.single_top() if lift else None
+        if top is not None:
+            _lift(destination, top)
+        return Bundle(destination, tree.members, tree.total_size, tree.content_hash(top))
+    except BaseException:
+        remove_tree(destination)
+        raise
 
 
 class _Tree:
@@ -108,7 +125,7 @@ class _Tree:
         self.members = 0
         self.total_size = 0
 
-    def add(self, placement: Placement, member: Member, reader: TarReader) -> None:
+    def add(self, placement: Placement, member: Member, reader: Members) -> None:
         try:
             if placement.is_directory:
                 self._make_directory(placement.path)
@@ -126,7 +143,7 @@ class _Tree:
         self.members += 1
         self.total_size += member.size
 
-    def _write(self, placement: Placement, reader: TarReader) -> None:
+    def _write(self, placement: Placement, reader: Members) -> None:
         digest = hashlib.sha256()
         fd = os.open(self._destination / placement.path, _MAKE, 0o600)
         try:

@@ -1,4 +1,4 @@
-"""Deploying a new formation: from an upload to a healthy process, or to nothing at all.
+"""Deploying a new formation: from an upload or a draft to a healthy process, or to nothing at all.
 
 Each step that leaves something behind first registers how to undo it. A failure or a
 cancellation anywhere runs those in reverse; the commit of the release is the point after which
@@ -9,118 +9,76 @@ names it, which the next start clears away (`muxi.formation.restore`).
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from muxi.errors import StorageError
-from muxi.formation.bring_up import bring_up, started
-from muxi.formation.bundle import extract
+from muxi.errors import MuxiError
+from muxi.formation.bring_up import addresses, bring_up, started
+from muxi.formation.check import check_bundle
+from muxi.formation.cleanup import clear_away, in_thread, remove_logs, settle
 from muxi.formation.disk import remove_tree
-from muxi.formation.manifest import check_identity, read_manifest
-from muxi.formation.policy import check_options
-from muxi.formation.secrets import check_secrets
 from muxi.registry.records import FormationRecord
-from muxi.runtime.native import require_native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from muxi.formation.bundle import Bundle
     from muxi.formation.manifest import Manifest
     from muxi.formation.operation import Operation
     from muxi.formation.owner import Owner
     from muxi.formation.releases import Release
-    from muxi.formation.upload import Upload
-    from muxi.formation.view import LogFiles
-
-SETTLE_SECONDS = 1.0
+    from muxi.formation.source import Source
 
 
 async def deploy(
-    owner: Owner, operation: Operation, *, upload: Upload, version: str | None
+    owner: Owner, operation: Operation, *, source: Source, version: str | None
 ) -> Mapping[str, object]:
-    """Carry out a deploy order. The upload is discarded in any case."""
+    """Carry out a deploy order. The source is closed in any case."""
+    config = owner.facilities.config
     workplace = owner.facilities.workspace / f"extract-{operation.id}"
     try:
-        bundle = await _extract(owner, operation, upload, workplace)
+        bundle = await source.prepare(operation, workplace, config.formations)
         operation.progress("validating", "Validating formation...")
-        manifest = await trio.to_thread.run_sync(_validate, bundle.root, owner, version)
+        manifest = await trio.to_thread.run_sync(check_bundle, bundle.root, config, owner.id, version)
         async with AsyncExitStack() as undo:
-            release = await _place(owner, manifest, bundle, upload, undo)
+            release = await _place(owner, manifest, bundle, source.bundle_hash(bundle), undo)
             await bring_up(owner, operation, release, persistent=False)
-            await trio.to_thread.run_sync(owner.facilities.releases(owner.id).commit, release)
+            operation.decided = True
+            await in_thread(owner.facilities.releases(owner.id).commit, release)
             undo.pop_all()
-        await owner.facilities.registry.flush()
+        await source.used()
+    except MuxiError as error:
+        error.details.setdefault("rollback_status", "not_needed")
+        raise
     finally:
-        await upload.discard()
-        await _in_thread(remove_tree, workplace)
-        await _settle(owner)
-    return {**started(owner), **_addresses(owner), "message": "Formation deployed"}
-
-
-async def _extract(owner: Owner, operation: Operation, upload: Upload, workplace: Path) -> Bundle:
-    operation.progress("extracting", "Extracting bundle...")
-    return await trio.to_thread.run_sync(
-        partial(
-            extract,
-            upload.path,
-            workplace,
-            owner.facilities.config.formations.bundle,
-            report=_percentages(operation, upload.size),
-            check_cancelled=trio.from_thread.check_cancelled,
-        )
-    )
-
-
-def _percentages(operation: Operation, size: int) -> Callable[[int], None]:
-    """Return what the extracting thread calls with the bytes read: an event every ten per cent."""
-    reported = 0
-
-    def report(read: int) -> None:
-        nonlocal reported
-        percent = min(100, read * 100 // max(size, 1)) // 10 * 10
-        if percent > reported:
-            reported = percent
-            trio.from_thread.run_sync(
-                partial(operation.progress, "extracting", "Extracting bundle...", progress=percent)
-            )
-
-    return report
-
-
-def _validate(root: Path, owner: Owner, version: str | None) -> Manifest:
-    manifest = read_manifest(root)
-    check_secrets(root)
-    check_identity(manifest, owner.id, version)
-    check_options(manifest.proxy, owner.facilities.config.proxy)
-    require_native(manifest)
-    return manifest
+        await clear_away(source.close, partial(in_thread, remove_tree, workplace))
+        await settle(owner)
+    return {**started(owner), **addresses(owner), "message": "Formation deployed"}
 
 
 async def _place(
-    owner: Owner, manifest: Manifest, bundle: Bundle, upload: Upload, undo: AsyncExitStack
+    owner: Owner, manifest: Manifest, bundle: Bundle, bundle_hash: str, undo: AsyncExitStack
 ) -> Release:
     facilities = owner.facilities
     port = facilities.ports.allocate(owner.id)
     undo.callback(facilities.ports.release, owner.id)
     releases = facilities.releases(owner.id)
-    undo.push_async_callback(_in_thread, releases.remove)
+    undo.push_async_callback(in_thread, releases.clear)
     release: Release = await trio.to_thread.run_sync(
         partial(
             releases.place,
             bundle.root,
             semantic=manifest.version,
-            bundle_hash=upload.sha256,
+            bundle_hash=bundle_hash,
             content_hash=bundle.content_hash,
         )
     )
     logs = facilities.log_files(owner.id)
-    await _in_thread(remove_logs, logs)
-    undo.push_async_callback(_in_thread, remove_logs, logs)
+    await in_thread(remove_logs, logs)
+    undo.push_async_callback(in_thread, remove_logs, logs)
     undo.callback(owner.forget)
     undo.push_async_callback(_halt, owner)
     now = time.time()
@@ -130,7 +88,7 @@ async def _place(
             name=manifest.name,
             port=port,
             semantic=manifest.version,
-            bundle_hash=upload.sha256,
+            bundle_hash=bundle_hash,
             created_at=now,
             deployed_at=release.deployed_at,
             updated_at=now,
@@ -139,40 +97,9 @@ async def _place(
     return release
 
 
-def remove_logs(logs: LogFiles) -> None:
-    """Remove a formation's output (blocking); what is not there is fine."""
-    logs.stdout.unlink(missing_ok=True)
-    logs.stderr.unlink(missing_ok=True)
-
-
-def _addresses(owner: Owner) -> dict[str, object]:
-    record, facilities = owner.record, owner.facilities
-    assert record is not None
-    host = facilities.config.formations.bind_host
-    return {
-        "url": f"{facilities.server_url}/api/{owner.id}",
-        "health_url": f"http://{host}:{record.port}/v1/health",
-    }
-
-
 async def _halt(owner: Owner) -> None:
     """End the process also when the deploy was cancelled; `Instance.kill` bounds it itself."""
     with trio.CancelScope(shield=True):
-        if owner.instance is not None:
-            await owner.instance.kill()
-            owner.instance = None
-
-
-async def _settle(owner: Owner) -> None:
-    """Have the registry on disk say what is so, also after an undoing, before anybody is told.
-
-    Where the disk refuses, the registry's own task goes on trying.
-    """
-    with trio.move_on_after(SETTLE_SECONDS, shield=True), suppress(StorageError):
-        await owner.facilities.registry.flush()
-
-
-async def _in_thread(work: Callable[..., object], *arguments: object) -> None:
-    """Do blocking clean-up work; also when cancelled, since what is half removed helps nobody."""
-    with trio.CancelScope(shield=True):
-        await trio.to_thread.run_sync(work, *arguments)
+        if owner.run is not None:
+            await owner.run.instance.kill()
+            owner.run = None

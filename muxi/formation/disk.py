@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from muxi.errors import StorageError
+from muxi.files import PRIVATE_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,27 @@ def disk_work(doing: str, *, stage: str | None = None) -> Iterator[None]:
         raise storage_error(error, doing, stage=stage) from error
 
 
+def require_space(
+    directory: Path, needed: int, reserve: int, doing: str, *, stage: str | None = None
+) -> None:
+    """Raise StorageError (DiskFull) unless `needed` bytes fit and leave `reserve` free. Blocks.
+
+    Where the file system does not tell, nothing is refused here: writing will say.
+    """
+    with disk_work(f"look at the free space of {directory}", stage=stage):
+        directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        found = shutil.disk_usage(directory)
+    if found.total and found.free - reserve < needed:
+        raise StorageError(
+            f"The disk is too full to {doing}: that takes about {needed:,} bytes, "
+            f"{found.free:,} are free, and {reserve:,} are to stay free.",
+            code="DiskFull",
+            stage=stage,
+            cure=f"{_CURES[errno.ENOSPC]} Or lower formations.disk_reserve.",
+            details={"needed": needed, "free": found.free, "reserve": reserve},
+        )
+
+
 def remove_tree(path: Path) -> None:
     """Remove a file, link or directory with all below it. What is not there is fine. Raises OSError.
 
@@ -63,3 +85,10 @@ def _open_directories(top: Path) -> None:
             child = os.path.join(directory, name)  # noqa: PTH118 - os.walk gives texts
             if not os.path.islink(child):  # noqa: PTH114
                 os.chmod(child, stat.S_IRWXU)  # noqa: PTH101
+
+
+def remove_temporaries(directory: Path, *names: str) -> None:
+    """Remove what a killed server left of `atomic_write` and of swapping links. Raises OSError."""
+    for path in directory.iterdir():
+        if any(path.name.startswith(f".{name}.") for name in names):
+            path.unlink()

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from muxi.formation.dependencies import Board
+from muxi.formation.drafts import Draft
+from muxi.formation.history import History
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
+from muxi.process.confinement import Confiner
+from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
-from muxi.process.spec import HealthCheck
+from muxi.process.spawn import spawn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import trio
 
     from muxi.config.model import Config
+    from muxi.process.handle import Handle
+    from muxi.process.spec import ProcessSpec
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
@@ -31,7 +39,9 @@ class Facilities:
     `config` is another one after it was read again (`Fleet.configure`), so it is looked up at each use.
 
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
-    looked up on, `restoring` bounds how many are started at once when the server starts.
+    looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
+    limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
+    `log_problems` says, by id, why a formation's output can't be kept as it should.
     """
 
     config: Config
@@ -41,6 +51,10 @@ class Facilities:
     server_url: str
     search_path: str
     restoring: trio.CapacityLimiter
+    confiner: Confiner = field(default_factory=Confiner)
+    log_problems: Mapping[str, str] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    board: Board = field(default_factory=Board)
 
     @property
     def formations_dir(self) -> Path:
@@ -51,8 +65,16 @@ class Facilities:
         """Where uploads and extractions go; on the file system of the releases."""
         return workspace(self.formations_dir)
 
+    @property
+    def dev_dir(self) -> Path:
+        """Where development runs have their homes."""
+        return self.config.paths.data_dir / "dev"
+
     def releases(self, formation_id: str) -> Releases:
-        return Releases(self.formations_dir, formation_id)
+        return Releases(self.formations_dir, formation_id, self.config.formations.keep_backups)
+
+    def draft(self, formation_id: str) -> Draft:
+        return Draft(self.releases(formation_id), self.workspace, self.config.formations.draft)
 
     def log_files(self, formation_id: str) -> LogFiles:
         directory = self.config.formations.logs_dir
@@ -61,15 +83,33 @@ class Facilities:
     def health_check(self) -> HealthCheck:
         """Return the server's defaults; a formation's manifest may say otherwise."""
         settings = self.config.formations
-        starting = settings.deployment.health_check
+        starting, living = settings.deployment.health_check, settings.liveness
+        paths = _paths(starting.endpoint)
         return HealthCheck(
-            paths=_paths(starting.endpoint),
-            interval=starting.interval,
-            timeout=settings.health_check_timeout,
-            startup_timeout=starting.timeout,
-            period=settings.health_check_interval,
-            unhealthy_threshold=settings.unhealthy_threshold,
+            start_up=StartUp(
+                paths=paths if starting.enabled else (),
+                interval=starting.interval,
+                timeout=settings.health_check_timeout,
+                budget=starting.timeout,
+            ),
+            readiness=Readiness(
+                paths=paths,
+                interval=settings.health_check_interval,
+                timeout=settings.health_check_timeout,
+                threshold=settings.unhealthy_threshold,
+            ),
+            liveness=Liveness(
+                paths=(living.endpoint,) if living.endpoint else (),
+                interval=living.interval,
+                timeout=living.timeout,
+                threshold=living.threshold,
+                grace=living.grace,
+            ),
         )
+
+    async def spawn(self, spec: ProcessSpec) -> Handle:
+        """Start a process within its limits; raises what `muxi.process.spawn.spawn` does."""
+        return await spawn(spec, confiner=self.confiner)
 
     def restart_policy(self) -> RestartPolicy:
         settings = self.config.formations
@@ -77,6 +117,10 @@ class Facilities:
             auto_restart=settings.auto_restart,
             max_restarts=settings.max_restarts,
             delay=settings.restart_delay,
+            max_delay=settings.max_restart_delay,
+            window=settings.restart_window,
+            reset_after=settings.restart_reset,
+            loop_interval=settings.crash_loop_interval,
         )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import yaml
 
 from muxi.config.values import parse_duration, parse_url_path
+from muxi.formation.identifier import id_problem
 from muxi.formation.yaml_tree import line_of
-from muxi.runtime.program import SERVER_VARIABLES, HealthOptions
+from muxi.runtime.program import SERVER_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -81,6 +82,21 @@ class Fields:
             return None
         return good
 
+    def ids(self, name: str) -> tuple[str, ...]:
+        """Read a list of formations' ids, or a single one; each is wanted once."""
+        if not self.has(name):
+            return ()
+        node = self._nodes[name]
+        if isinstance(node, yaml.MappingNode):
+            self._note(node, name, "must be a list of ids")
+            return ()
+        items = node.value[:MAX_WORDS] if isinstance(node, yaml.SequenceNode) else [node]
+        found = [word for item in items if (word := self._scalar(name, item)) is not None]
+        for word in found:
+            if (problem := id_problem(word)) is not None:
+                self._note(node, name, f"has '{word}', which is no id: {problem}")
+        return tuple(dict.fromkeys(found))
+
     def variables(self, name: str) -> dict[str, str]:
         """Read a mapping of environment variables; values are texts as they are written."""
         found: dict[str, str] = {}
@@ -96,23 +112,6 @@ class Fields:
                 found[variable] = inner.text(variable) or ""
         return found
 
-    def health(self, name: str) -> HealthOptions:
-        """Read a path, or a mapping of path, timeout, interval and startup_timeout."""
-        if isinstance(self._nodes.get(name), yaml.ScalarNode):
-            return HealthOptions(path=self.path(name))
-        inner = self._mapping(name)
-        if inner is None:
-            return HealthOptions()
-        known = ("path", "timeout", "interval", "startup_timeout")
-        for unknown in sorted(inner.names() - set(known)):
-            inner.complain(unknown, f"is not known; known are {', '.join(known)}")
-        return HealthOptions(
-            path=inner.path("path"),
-            timeout=inner.duration("timeout"),
-            interval=inner.duration("interval"),
-            startup_timeout=inner.duration("startup_timeout"),
-        )
-
     def group(self, name: str, known: Collection[str]) -> Fields | None:
         """Read a mapping with these names only; any other one in it is a problem."""
         inner = self._mapping(name)
@@ -127,6 +126,10 @@ class Fields:
     def value(self, name: str, parse: Callable[[str], _Value]) -> _Value | None:
         """Read a single value as `parse` does, which raises ValueError."""
         return self._parsed(name, parse)
+
+    def is_single(self, name: str) -> bool:
+        """Say whether there is a value, and it is neither a list nor a mapping."""
+        return self.has(name) and isinstance(self._nodes[name], yaml.ScalarNode)
 
     def names(self) -> set[str]:
         return set(self._nodes)

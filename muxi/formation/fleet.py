@@ -6,18 +6,26 @@ how it goes. Owners are tasks of the fleet's nursery; whatever breaks in one sta
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
-from muxi.errors import Conflict, MuxiError, NotFound, OperatorError
+from muxi.errors import Conflict, MuxiError, NotFound, OperatorError, StorageError
 from muxi.formation import orders
 from muxi.formation.deploy import deploy
-from muxi.formation.owner import ALIVE, SERVING, Owner, shutting_down
-from muxi.formation.restore import restore, unrecorded
+from muxi.formation.owner import ALIVE, Owner, shutting_down
+from muxi.formation.recycle import recycle
+from muxi.formation.restore import reserve_ports, restore, unrecorded
+from muxi.formation.rollback import rollback
+from muxi.formation.run import SERVING
+from muxi.formation.snapshot import view_of
+from muxi.formation.source import DraftSource, UploadSource
+from muxi.formation.update import update
 from muxi.formation.view import Counts, PortUsage
+from muxi.formation.wishes import UpdateWish
 from muxi.process.lifecycle import State
 
 if TYPE_CHECKING:
@@ -27,12 +35,14 @@ if TYPE_CHECKING:
     from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Kind, Operation
     from muxi.formation.owner import Work
+    from muxi.formation.source import Source
     from muxi.formation.upload import Upload
     from muxi.formation.view import FormationView, LogFiles
+    from muxi.formation.wishes import RollbackWish
 
 log = structlog.get_logger()
 
-INTERRUPTIBLE: frozenset[Kind] = frozenset({"start", "restart", "restore"})
+INTERRUPTIBLE: frozenset[Kind] = frozenset({"start", "restart", "restore", "recycle"})
 """What a stop or a delete does not wait for: the process it brings up is to go anyway."""
 
 
@@ -57,8 +67,7 @@ class Fleet:
         facilities = self._facilities
         for record in await trio.to_thread.run_sync(unrecorded, facilities):
             facilities.registry.put(record)
-        for record in facilities.registry.records.values():
-            facilities.ports.reserve(record.id, record.port)
+        reserve_ports(facilities)
         owners = [
             self._admit(Owner(record.id, facilities, record))
             for record in facilities.registry.records.values()
@@ -87,18 +96,61 @@ class Fleet:
             except MuxiError as error:
                 log.warning("formation not ended", formation_id=operation.formation_id, error=error.message)
 
+    async def detach(self, budget: float) -> int:
+        """Let go of all processes, which run on; return how many there are.
+
+        For a server that is about to be replaced by `exec`: the next program's `restore` adopts
+        them. Takes no more orders; lets those under way end for up to `budget` seconds, then cancels
+        and undoes them. The registry is on disk when this returns; it raises StorageError when it
+        can't be written, and then nothing has been let go: the server can still shut down.
+        Cancelling `run` afterwards kills nothing.
+        """
+        self._closing = True
+        with trio.move_on_after(budget):
+            await self._settled()
+        self.interrupt()
+        await self._settled()
+        await self._facilities.registry.flush()
+        kept = 0
+
+        async def let_go(owner: Owner) -> None:
+            nonlocal kept
+            kept += await owner.detach()
+
+        async with trio.open_nursery() as nursery:
+            for owner in self._owners.values():
+                nursery.start_soon(let_go, owner)
+        with suppress(StorageError):  # what is on disk already is enough
+            await self._facilities.registry.flush()
+        log.info("formations kept", count=kept)
+        return kept
+
+    async def _settled(self) -> None:
+        """Wait until nothing is under way."""
+        for owner in list(self._owners.values()):
+            while (operation := owner.operation) is not None:
+                with suppress(MuxiError):
+                    await operation.wait()
+
     def list(self) -> Sequence[FormationView]:
-        views = (owner.view() for owner in self._owners.values())
+        views = (view_of(owner) for owner in self._owners.values())
         return sorted((view for view in views if view is not None), key=lambda view: view.id)
 
     def get(self, formation_id: str) -> FormationView:
-        view = self._known(formation_id).view()
+        view = view_of(self._known(formation_id))
         if view is None:
             raise _not_found(formation_id)
         return view
 
     def deploy(self, upload: Upload, formation_id: str, version: str | None) -> Operation:
         """Begin a first deploy. The upload is the owner's to discard, unless this raises."""
+        return self._deploy(UploadSource(upload), formation_id, version)
+
+    def deploy_draft(self, formation_id: str) -> Operation:
+        """Begin a first deploy of the formation's draft, which stays unless it comes to its end."""
+        return self._deploy(DraftSource(self._facilities.draft(formation_id)), formation_id, None)
+
+    def _deploy(self, source: Source, formation_id: str, version: str | None) -> Operation:
         present = self._owners.get(formation_id)
         if present is not None and not present.gone:
             raise _exists(present)
@@ -112,7 +164,7 @@ class Fleet:
             )
         self._refuse_when_closing()
         owner = self._admit(Owner(formation_id, self._facilities))
-        return owner.submit("deploy", partial(deploy, upload=upload, version=version))
+        return owner.submit("deploy", partial(deploy, source=source, version=version))
 
     def start(self, formation_id: str) -> Operation:
         owner = self._known(formation_id)
@@ -131,14 +183,61 @@ class Fleet:
     def restart(self, formation_id: str) -> Operation:
         return self._submit(self._known(formation_id), "restart", orders.restart)
 
+    def recycle(self, formation_id: str, reason: str) -> Operation:
+        """Begin to exchange its process for a new one, unnoticed by anybody; `reason` is for people.
+
+        Raises Conflict when it does not serve just now, or another operation is under way.
+        """
+        owner = self._known(formation_id)
+        if owner.operation is None and owner.status not in SERVING:
+            raise Conflict(f"Formation is {owner.status}", code="NotRunning", cure="Start it instead.")
+        return self._submit(owner, "recycle", partial(recycle, reason=reason))
+
     def delete(self, formation_id: str) -> Operation:
         """Begin a delete; also of a deploy under way, which is cancelled and undone first."""
         return self._submit(
             self._known(formation_id), "delete", orders.delete, ending=INTERRUPTIBLE | {"deploy"}
         )
 
+    def update(self, upload: Upload, formation_id: str, wish: UpdateWish) -> Operation:
+        """Begin an update. The upload is the owner's to discard, unless this raises."""
+        return self._update(UploadSource(upload), formation_id, wish)
+
+    def update_draft(self, formation_id: str) -> Operation:
+        """Begin an update to the formation's draft, which stays unless it comes to its end."""
+        draft = self._facilities.draft(formation_id)
+        source = DraftSource(draft, "Updating formation from draft...")
+        return self._update(source, formation_id, UpdateWish())
+
+    def _update(self, source: Source, formation_id: str, wish: UpdateWish) -> Operation:
+        return self._submit(self._known(formation_id), "update", partial(update, source=source, wish=wish))
+
+    def rollback(self, formation_id: str, wish: RollbackWish) -> Operation:
+        """Begin to go back to an earlier release."""
+        return self._submit(self._known(formation_id), "rollback", partial(rollback, wish=wish))
+
+    def cancel(self, formation_id: str) -> Operation:
+        """Cancel and undo a deploy, update or rollback under way; returns it, ended soon after."""
+        return self._known(formation_id).cancel()
+
+    def operation(self, formation_id: str, operation_id: str | None = None) -> Operation:
+        """Return the latest operation of a formation, or a certain one; also of one that is gone."""
+        found = self._facilities.history.find(formation_id, operation_id)
+        if found is None and operation_id is None:
+            raise _not_found(formation_id)
+        if found is None:
+            raise NotFound(
+                "Operation not found",
+                code="OperationNotFound",
+                cure="Only the latest operations of each formation are kept, until the server ends.",
+            )
+        return found
+
     def log_files(self, formation_id: str) -> LogFiles:
         return self._facilities.log_files(self._known(formation_id).id)
+
+    def deletion(self, formation_id: str) -> trio.Event:
+        return self._known(formation_id).ended
 
     def counts(self) -> Counts:
         states = [owner.status for owner in self._owners.values() if owner.record is not None]
@@ -175,7 +274,8 @@ class Fleet:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(formation_id=owner.id)
         try:
-            await owner.run()
+            await owner.work()
+            owner.ended.set()
         except Exception:
             # A defect in one formation's task must not reach the other formations.
             log.exception("formation task broke")

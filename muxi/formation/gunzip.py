@@ -13,6 +13,7 @@ from muxi.formation.refusal import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 CHUNK = 16 * 1024
 PIECE = 64 * 1024
@@ -24,6 +25,19 @@ MAX_STREAMS = 65_536
 _MAGIC = b"\x1f\x8b"
 _AS_GZIP = 16 + zlib.MAX_WBITS
 _CURE = "Pack the formation's directory anew, for example with: tar -czf bundle.tar.gz DIRECTORY"
+
+
+def unpacked_size(archive: Path, max_ratio: int) -> int:
+    """Return about how many bytes a gzip file unpacks to, by its last four (RFC 1952 2.3.1).
+
+    They are the size modulo 2**32 of the last stream, and may lie: this is for an estimate, never less
+    than the file itself and never more than the ratio allows. Raises OSError.
+    """
+    packed = archive.stat().st_size
+    with archive.open("rb") as file:
+        file.seek(max(packed - 4, 0))
+        told = int.from_bytes(file.read(4), "little")
+    return min(max(told, packed), max(RATIO_COUNTS_FROM, packed * max_ratio))
 
 
 class Gunzip:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from muxi.errors import RequestError
 from muxi.formation.disk import disk_work
 from muxi.formation.fields import Fields
+from muxi.formation.health import read_health
 from muxi.formation.identifier import id_problem
 from muxi.formation.policy import ProxyOptions, read_options
+from muxi.formation.resources import ResourceOptions, read_resources
 from muxi.formation.yaml_tree import MAX_SIZE, YamlProblem, read_mapping
 from muxi.runtime.program import HealthOptions, Kind
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 FILE_NAMES = ("formation.afs", "formation.yaml", "formation.yml")
 DEFAULT_VERSION = "1.0.0"
 NATIVE_APP = "app.py"
+Strategy = Literal["blue-green", "recreate"]
+STRATEGIES: Final[tuple[Strategy, Strategy]] = ("blue-green", "recreate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,8 @@ class Manifest:
 
     `kind` is how the formation runs: as a process of its own (`native`) or on the MUXI runtime.
     A native one without `command` is its `app.py`. `env` may hold secrets and is in no repr.
+    `depends_on` are the formations that are to be healthy before this one is started; `strategy`
+    is how one process of it takes the place of another (`muxi.formation.replace`).
     """
 
     file_name: str
@@ -46,6 +52,9 @@ class Manifest:
     health: HealthOptions = field(default_factory=HealthOptions)
     stop_timeout: float | None = None
     proxy: ProxyOptions = field(default_factory=ProxyOptions)
+    resources: ResourceOptions = field(default_factory=ResourceOptions)
+    depends_on: tuple[str, ...] = ()
+    strategy: Strategy = "blue-green"
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -81,8 +90,8 @@ def parse_manifest(data: bytes, file_name: str, bundle_names: Collection[str]) -
     return manifest
 
 
-def check_identity(manifest: Manifest, formation_id: str, version: str | None) -> None:
-    """Compare the manifest with what the request says it is; a `version` of None is not compared.
+def check_identity(manifest: Manifest, formation_id: str | None, version: str | None) -> None:
+    """Compare the manifest with what the request says it is; what is None is not compared.
 
     Raises RequestError: IDMismatch, VersionMismatch.
     """
@@ -119,9 +128,12 @@ def _read_fields(
         license=fields.line("license") or "Unlicense",
         command=fields.words("command"),
         env=fields.variables("env"),
-        health=fields.health("health"),
+        health=read_health(fields),
         stop_timeout=fields.duration("stop_timeout"),
         proxy=read_options(fields),
+        resources=read_resources(fields),
+        depends_on=_dependencies(fields, formation_id),
+        strategy=fields.value("strategy", _strategy) or STRATEGIES[0],
     )
     _check_kind(manifest, fields, bundle_names, problems)
     return manifest
@@ -135,6 +147,20 @@ def _check_id(fields: Fields, formation_id: str, problems: list[str]) -> None:
         fields.complain("id", problem)
     else:
         problems.append("id is missing")
+
+
+def _dependencies(fields: Fields, formation_id: str) -> tuple[str, ...]:
+    wanted = fields.ids("depends_on")
+    if formation_id in wanted:
+        fields.complain("depends_on", "names the formation itself; leave it out")
+    return wanted
+
+
+def _strategy(text: str) -> Strategy:
+    for strategy in STRATEGIES:
+        if text.strip() == strategy:
+            return strategy
+    raise ValueError(f"is none of {', '.join(STRATEGIES)}")
 
 
 def _kind(fields: Fields, bundle_names: Collection[str]) -> Kind:

@@ -107,9 +107,14 @@ class MemberPolicy:
             raise _over(reason, "max_members", name)
 
 
+def holds_secrets(path: str) -> bool:
+    """Say whether a file of this name holds secrets, encrypted or not, or the key to them."""
+    return _SECRET_NAME.fullmatch(path.rsplit("/", 1)[-1]) is not None
+
+
 def file_mode(path: str, archive_mode: int) -> int:
     """Keep the owner's x bit and nothing else; files that hold secrets are the owner's alone."""
-    if _SECRET_NAME.fullmatch(path.rsplit("/", 1)[-1]):
+    if holds_secrets(path):
         return 0o600
     return 0o755 if archive_mode & 0o100 else 0o644
 

@@ -1,8 +1,8 @@
 """An operation on a formation: what it is doing, who watches it, and how it ended.
 
 An operation runs in the formation's own task, not in its requester's: a client that leaves does
-not end it, and any number can watch it, from its beginning or by its id. Its events are kept
-until its formation begins the next operation.
+not end it, and any number can watch it, from its beginning or by its id, also after its end
+(`muxi.formation.history`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ import trio
 from muxi.errors import InternalError, MuxiError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
-Kind = Literal["deploy", "start", "stop", "restart", "delete", "restore", "shutdown"]
+Kind = Literal[
+    "deploy", "update", "rollback", "start", "stop", "restart", "delete", "restore", "recycle", "shutdown"
+]
+CANCELLABLE: frozenset[Kind] = frozenset({"deploy", "update", "rollback"})
+"""What can be taken back on its way. A start or restart is ended by a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,26 @@ class Operation:
     events: list[Event] = field(default_factory=list)
     result: Mapping[str, object] | None = None
     error: MuxiError | None = None
+    #: Unix time of its end.
+    ended_at: float | None = None
+    #: What it is decided to go through with: too late for a cancel.
+    decided: bool = False
+    #: Called once with it, when it has ended.
+    at_end: list[Callable[[Operation], None]] = field(default_factory=list)
     _changed: trio.Event = field(default_factory=trio.Event)
 
     @property
     def ended(self) -> bool:
         return self.result is not None or self.error is not None
+
+    @property
+    def can_cancel(self) -> bool:
+        return self.kind in CANCELLABLE and not self.decided and not self.ended
+
+    @property
+    def latest(self) -> Mapping[str, object]:
+        """The fields of its latest `progress`; nothing when there was none yet."""
+        return next((event.data for event in reversed(self.events) if event.name == "progress"), {})
 
     def progress(self, stage: str, message: str, **fields: object) -> None:
         """Report a step. `fields` are the optional ones of the contract: attempt, version …"""
@@ -55,7 +74,7 @@ class Operation:
 
     def succeed(self, result: Mapping[str, object]) -> None:
         self.result = result
-        self._append(Event("complete", result))
+        self._end(Event("complete", result))
 
     def fail(self, error: BaseException) -> None:
         """End with an error; one that is not a `MuxiError` is a defect of ours and says no more."""
@@ -63,7 +82,7 @@ class Operation:
             error = InternalError("The server failed while doing this; its log has the details.")
         error.stage = error.stage or self.stage
         self.error = error
-        self._append(Event("error", _error_event(error)))
+        self._end(Event("error", _error_event(error)))
 
     async def watch(self) -> AsyncIterator[Event]:
         """Yield all events from the first on, and end after `complete` or `error`."""
@@ -84,6 +103,12 @@ class Operation:
             raise self.error
         assert self.result is not None
         return self.result
+
+    def _end(self, event: Event) -> None:
+        self.ended_at = time.time()
+        self._append(event)
+        while self.at_end:
+            self.at_end.pop()(self)
 
     def _append(self, event: Event) -> None:
         self.events.append(event)

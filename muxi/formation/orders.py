@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.errors import InternalError
-from muxi.formation.bring_up import bring_up, started
-from muxi.formation.deploy import remove_logs
+from muxi.formation.bring_up import (
+    bring_up,
+    launch,
+    started,
+    tell_resolved,
+    tell_resolving,
+    wait_for_dependencies,
+)
+from muxi.formation.cleanup import remove_logs
+from muxi.formation.plan import read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,15 +40,19 @@ async def start(owner: Owner, operation: Operation) -> Mapping[str, object]:
 async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
     """End the process, if there is one, and start it again. Clears the count of restarts.
 
-    What it needs is read before anything is stopped, so a release that can't be started is not.
+    What it needs is read, and what it depends on waited for, before anything is stopped.
     """
-    release = await committed_release(owner)
     operation.progress("stopping", "Stopping formation...")
+    plan = await read_plan(owner.facilities, owner.id, await committed_release(owner))
+    owner.depends_on = plan.manifest.depends_on
+    await wait_for_dependencies(owner, operation)
     owner.coming_back = True
     await owner.halt(operation)
     operation.progress("validating", "Validating formation...")
     await _begin(owner)
-    await bring_up(owner, operation, release, persistent=True)
+    tell_resolving(operation)  # it was before; but clients know the steps in this order
+    tell_resolved(operation)
+    await launch(owner, operation, plan, persistent=True)
     await owner.facilities.registry.flush()
     return {**started(owner), "message": "Formation restarted"}
 
@@ -52,7 +64,7 @@ async def stop(owner: Owner, operation: Operation) -> Mapping[str, object]:
     owner.record.stopped = True
     owner.save(owner.record)
     await owner.halt(operation)
-    owner.record.process = None
+    owner.record.process = owner.record.other = None
     owner.record.updated_at = time.time()
     owner.save(owner.record)
     await owner.facilities.registry.flush()
@@ -89,7 +101,7 @@ async def shut_down(owner: Owner, operation: Operation) -> Mapping[str, object]:
     operation.progress("stopping", "Stopping formation...")
     await owner.halt(operation)
     if owner.record is not None:
-        owner.record.process = None
+        owner.record.process = owner.record.other = None
         owner.facilities.registry.put(owner.record)
     return {"id": owner.id}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NEEDED_FILES = ("secrets.enc", ".key")
 SUFFIXES = frozenset({".afs", ".yaml", ".yml"})
 
-_REFERENCE = re.compile(rb"\$\{\{[ \t]*secrets[ \t]*\.[ \t]*([A-Za-z0-9_][A-Za-z0-9_-]*)[ \t]*\}\}")
+_REFERENCE = re.compile(rb"\$\{\{\s*secrets\s*\.\s*([A-Za-z0-9_][A-Za-z0-9_-]*)\s*\}\}")
 
 
 def check_secrets(root: Path) -> None:
@@ -48,9 +48,12 @@ def check_secrets(root: Path) -> None:
 
 
 def references(text: bytes) -> tuple[str, ...]:
-    """Return the names of the secrets that a file refers to, each once, in its order. Pure."""
+    """Return the names of the secrets that a file refers to, each once, in its order. Pure.
+
+    Any white space may stand in a reference, line breaks too: YAML folds them.
+    """
     lines = (line for line in text.splitlines() if not line.lstrip().startswith(b"#"))
-    names = (match.decode("ascii") for line in lines for match in _REFERENCE.findall(line))
+    names = (match.decode("ascii") for match in _REFERENCE.findall(b"\n".join(lines)))
     return tuple(dict.fromkeys(names))
 
 

@@ -25,7 +25,7 @@ MAX_SIZE = 2**62
 
 MemberKind = Literal[
     "file", "directory", "symbolic link", "hard link", "character device", "block device", "FIFO",
-    "sparse file",
+    "sparse file", "special file",
 ]  # fmt: skip
 
 _KINDS: dict[bytes, MemberKind] = {

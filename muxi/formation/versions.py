@@ -1,4 +1,9 @@
-"""version.json: which release of a formation is the current one. Format: http-api.md section 3."""
+"""version.json: which releases a formation has, and which is the current one.
+
+The format is the original's (http-api.md section 3), which existing tools read; `semantic`,
+`content_hash` and `older` are additions of ours. What becomes of the file is computed by pure
+functions, `committed` and `rolled_back`; `load` and `save` are all that touches the disk.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from muxi.errors import StorageError
+from muxi.errors import RequestError, StorageError
 from muxi.files import PRIVATE_FILE, atomic_write
 
 if TYPE_CHECKING:
@@ -28,31 +33,89 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class VersionFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The whole file. The numbers repeat those of the entries, as existing tools read them."""
+    """The whole file. The numbers repeat those of the entries, as existing tools read them.
+
+    `previous` is what a rollback without a number goes to: the release that was current before.
+    `older` are the others that are kept, the latest used first.
+    """
 
     current_version: int
     current: VersionEntry
     previous_version: int | None = None
     previous: VersionEntry | None = None
+    older: tuple[VersionEntry, ...] = ()
+
+    @property
+    def entries(self) -> tuple[VersionEntry, ...]:
+        """All releases that are kept: the current one, the previous one, the older ones."""
+        return (self.current, *(() if self.previous is None else (self.previous,)), *self.older)
 
 
-def committed(found: VersionFile | None, entry: VersionEntry) -> VersionFile:
-    """Return what the file says once `entry` is current: the one that was becomes the previous."""
-    before = None if found is None else found.current
-    if found is not None and entry.version == found.current.version:
-        before = found.previous
+def version_file(entries: tuple[VersionEntry, ...]) -> VersionFile:
+    """Make the file of releases in the order of `VersionFile.entries`; there is at least one."""
+    current, *others = entries
+    previous = others[0] if others else None
     return VersionFile(
-        current_version=entry.version,
-        current=msgspec.structs.replace(entry, backup_path="current"),
-        previous_version=None if before is None else before.version,
-        previous=None if before is None else msgspec.structs.replace(before, backup_path="previous"),
+        current_version=current.version,
+        current=_named(current, "current"),
+        previous_version=None if previous is None else previous.version,
+        previous=None if previous is None else _named(previous, "previous"),
+        older=tuple(_named(entry, f"releases/{entry.version}") for entry in others[1:]),
     )
+
+
+def committed(found: VersionFile | None, entry: VersionEntry, keep: int = 1) -> VersionFile:
+    """Return what the file says once `entry` is current, and the one that was is the previous.
+
+    `keep` older releases at most stay; the previous one always does. The same commit again
+    changes nothing but what is kept.
+    """
+    others = () if found is None else found.entries
+    rest = tuple(other for other in others if other.version != entry.version)
+    return version_file((entry, *rest[: max(keep, 1)]))
+
+
+def rolled_back(found: VersionFile | None, number: int | None = None) -> VersionFile:
+    """Return what the file says once a kept release is current again; without a number the previous.
+
+    The one that was current becomes the previous, so the same again rolls forward. None is dropped.
+    Raises RequestError (NoPreviousVersion, ReleaseNotFound).
+    """
+    entry = rollback_target(found, number)
+    assert found is not None
+    rest = tuple(other for other in found.entries if other.version != entry.version)
+    return version_file((entry, *rest))
+
+
+def rollback_target(found: VersionFile | None, number: int | None = None) -> VersionEntry:
+    """Return the release that a rollback goes to. Raises RequestError as `rolled_back`."""
+    if found is None or (number is None and found.previous is None):
+        raise RequestError(
+            "There is no previous version to roll back to.",
+            code="NoPreviousVersion",
+            stage="validating",
+            cure="Deploy the older bundle again.",
+        )
+    wanted = (
+        found.previous
+        if number is None
+        else next((entry for entry in found.entries if entry.version == number), None)
+    )
+    if wanted is None or wanted.version == found.current.version:
+        kept = ", ".join(str(entry.version) for entry in found.entries[1:]) or "none"
+        reason = "is the current one" if wanted is not None else "is not kept"
+        raise RequestError(
+            f"Release {number} {reason}; releases to roll back to: {kept}.",
+            code="ReleaseNotFound",
+            stage="validating",
+            cure="Name one of those, or deploy the older bundle again.",
+        )
+    return wanted
 
 
 def numbers(found: VersionFile | None) -> tuple[int, ...]:
     """Return the numbers of the releases that the file refers to."""
-    entries = () if found is None else (found.current, found.previous)
-    return tuple(entry.version for entry in entries if entry is not None)
+    return () if found is None else tuple(entry.version for entry in found.entries)
 
 
 def load(home: Path) -> VersionFile | None:
@@ -64,9 +127,8 @@ def load(home: Path) -> VersionFile | None:
         return None
     try:
         found = msgspec.json.decode(data, type=VersionFile)
-        for entry in (found.current, found.previous):
-            if entry is not None:
-                datetime.fromisoformat(entry.deployed_at)
+        for entry in found.entries:
+            datetime.fromisoformat(entry.deployed_at)
     except (msgspec.MsgspecError, ValueError) as error:
         raise StorageError(
             f"{path} is damaged: {error}.",
@@ -79,3 +141,7 @@ def save(home: Path, content: VersionFile) -> None:
     """Replace the file in one step. Raises OSError."""
     text = msgspec.json.format(msgspec.json.encode(content), indent=2)
     atomic_write(home / FILE_NAME, text, PRIVATE_FILE)
+
+
+def _named(entry: VersionEntry, path: str) -> VersionEntry:
+    return msgspec.structs.replace(entry, backup_path=path)

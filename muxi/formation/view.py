@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from muxi.process.spec import ExitReport
+    from muxi.process.usage import Usage
     from muxi.registry.traffic import TrafficView
 
 
@@ -39,7 +40,9 @@ class FormationView:
     runs. `healthy` is None while that is not known yet. `reason` says in words why it is in this
     state when that is not plain; `next_try_at` is when a crashed one will be started again; `drain`
     is None unless requests are being waited for before its process is ended. `traffic` is what has
-    been counted of its requests since the server's start.
+    been counted of its requests since the server's start; `usage` what its processes were last seen
+    to use. `crash_loop`: it fails again and again, and is tried slowly. `adopted`: an earlier run of
+    the server started its process.
     """
 
     id: str
@@ -61,6 +64,10 @@ class FormationView:
     operation_id: str | None = None
     drain: DrainView | None = None
     traffic: TrafficView | None = None
+    usage: Usage | None = None
+    crash_loop: bool = False
+    depends_on: tuple[str, ...] = ()
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

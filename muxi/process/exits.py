@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 import trio
 
+from muxi.errors import OperatorError
+from muxi.process import kqueue, procfs
 from muxi.process.spec import ExitReport
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def open_pidfd(pid: int) -> int | None:
@@ -39,9 +38,34 @@ async def wait_exit(pid: int, pidfd: int | None) -> None:
     if pidfd is not None:
         await trio.lowlevel.wait_readable(pidfd)
     elif sys.platform == "darwin":
-        await _wait_kqueue(pid)
+        await kqueue.wait_exit(pid)
     else:
         await _wait_in_thread(pid)
+
+
+def has_ended(pid: int) -> bool:
+    """Say whether a process has ended, though it may not be reaped yet. False where it can't be told."""
+    if procfs.boot_id() is None:
+        return False
+    stat = procfs.read_stat(pid)
+    return stat is None or not stat.alive
+
+
+def collect(pid: int, start_ticks: int) -> None:
+    """Reap a process that has ended, if it is our child and was started then; else do nothing."""
+    stat = procfs.read_stat(pid)
+    if stat is not None and not stat.alive and stat.start_ticks == start_ticks:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def does_not_end(pid: int) -> OperatorError:
+    """Say that a process was killed and is there all the same."""
+    return OperatorError(
+        f"Process {pid} does not end, even after SIGKILL.",
+        code="StopError",
+        cure="It hangs inside the kernel, mostly on a disk or network file system: mend that.",
+    )
 
 
 def reap(pid: int, *, expected: bool) -> ExitReport | None:
@@ -68,24 +92,3 @@ async def _wait_in_thread(pid: int) -> None:
     # A limiter of its own: hundreds of waiting children must not use up trio's shared threads.
     # A thread left by a cancellation ends with the child, which is always killed then.
     await trio.to_thread.run_sync(wait, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
-
-
-if sys.platform == "darwin":
-    import select
-
-    async def _wait_kqueue(pid: int) -> None:
-        queue = trio.lowlevel.current_kqueue()
-
-        def control(flags: int) -> None:
-            event = select.kevent(pid, filter=select.KQ_FILTER_PROC, flags=flags, fflags=select.KQ_NOTE_EXIT)
-            queue.control([event], 0)
-
-        def abort(_raise_cancel: Callable[[], None]) -> trio.lowlevel.Abort:
-            control(select.KQ_EV_DELETE)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        try:
-            control(select.KQ_EV_ADD | select.KQ_EV_ONESHOT)
-        except ProcessLookupError:  # it has ended, or is about to
-            return
-        await trio.lowlevel.wait_kevent(pid, select.KQ_FILTER_PROC, abort)

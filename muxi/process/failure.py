@@ -69,6 +69,28 @@ def timed_out(
     )
 
 
+def hung(seconds: float, report: ExitReport, probe: ProbeResult | None, lines: list[str]) -> FormationFailed:
+    """Say that it ran, gave no answer for so many seconds, and was ended."""
+    seen = "" if probe is None else f" ({probe.detail})"
+    return FormationFailed(
+        f"Formation hung: no answer for {go_duration(round(seconds))}{seen}; it was ended",
+        stage=STAGE,
+        cure="See what it did last. If it only works for long, answer health checks from another thread, "
+        "or raise `health: liveness:` in its manifest.",
+        details=_details(report, probe, lines),
+    )
+
+
+def port_taken(port: int) -> FormationFailed:
+    """Say that somebody else listens on the port that was meant for it."""
+    return FormationFailed(
+        f"Port {port} is in use by another program.",
+        code="SpawnError",
+        stage="spawning",
+        cure="End that program, or choose another `formations.port_range`.",
+    )
+
+
 def died(report: ExitReport, probe: ProbeResult | None, lines: list[str]) -> FormationFailed:
     """Say that it ended by itself after it had been healthy."""
     return FormationFailed(
@@ -81,6 +103,7 @@ def _details(report: ExitReport, probe: ProbeResult | None, lines: list[str]) ->
         "status": report.status,
         "signal": report.signal_number,
         "expected": report.expected,
+        "oom": report.oom,
         "at": report.at,
         "description": report.describe(),
     }

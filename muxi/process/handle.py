@@ -22,8 +22,18 @@ class Handle(Protocol):
     @property
     def identity(self) -> Identity | None: ...
 
+    @property
+    def adopted(self) -> bool:
+        """Whether an earlier run of the server started it."""
+
     async def wait(self) -> None:
         """Return when the process has ended."""
+
+    async def listens(self, host: str, port: int) -> bool | None:
+        """Say whether what listens there is its, or its descendants'; None when it can't be told."""
+
+    async def cpu_seconds(self) -> float:
+        """Return the CPU time used so far by it and its living descendants."""
 
     async def ask_to_end(self) -> None:
         """Ask it and its descendants to end; return when they have. The caller sets a deadline."""
@@ -33,6 +43,9 @@ class Handle(Protocol):
 
         Raises OperatorError when it can't be killed.
         """
+
+    def let_go(self) -> None:
+        """Hold it no longer, and leave it as it is: the next run of the server goes on with it."""
 
     async def log_tail(self) -> list[str]:
         """Return the last lines of its output, each marked with its stream: "stderr: ..."."""

@@ -73,18 +73,21 @@ async def stop_leftover(identity: Identity, timeout: float) -> bool:
     """End what an earlier run of the server left behind; say whether it is all gone.
 
     TERM to the process, its group and its proved descendants, `timeout` seconds, then KILL; also
-    when the process itself is gone and only descendants of it are left. For processes that are
-    not our children: their exit is seen, not reaped. False too where nothing can be proved.
+    when the process itself is gone and only descendants of it are left. It need not be our child;
+    if it is, as after an upgrade by exec, it is reaped. False too where nothing can be proved.
     """
     if not _this_boot(identity):
         return procfs.boot_id() is not None
-    with trio.move_on_after(timeout):
-        await _dismiss(identity, signal.SIGTERM)
-        return True
-    with trio.move_on_after(KILL_TIMEOUT):
-        await _dismiss(identity, signal.SIGKILL)
-        return True
-    return False
+    try:
+        with trio.move_on_after(timeout):
+            await _dismiss(identity, signal.SIGTERM)
+            return True
+        with trio.move_on_after(KILL_TIMEOUT):
+            await _dismiss(identity, signal.SIGKILL)
+            return True
+        return False
+    finally:
+        exits.collect(identity.pid, identity.start_ticks)
 
 
 async def stop_marked(token_sha256: str, timeout: float) -> bool:

@@ -1,4 +1,4 @@
-"""Asking a process over HTTP whether it can serve, and how often to ask while it starts.
+"""Asking a process over HTTP how it is, and how often to ask while it starts.
 
 Each check has a connection of its own and shares nothing with the proxy's pools. It speaks
 HTTP/1.1 through h11 directly: with hundreds of formations checks are frequent, an httpx client
@@ -15,47 +15,55 @@ import trio
 from muxi.process.ports import local_address
 
 if TYPE_CHECKING:
-    from muxi.process.spec import HealthCheck
+    from collections.abc import Sequence
 
-FIRST_PAUSE = 0.05
+    from muxi.process.health import StartUp
+
+FIRST_PAUSE = 0.01
+RISE = 1.5
+"""By how much each pause is longer than the one before: a start is seen half of its own time late at most."""
 LEAST_PAUSE = 0.01
 BODY_LIMIT = 64 * 1024
 
 
 class ProbeResult(NamedTuple):
-    """`detail` says what was seen: "GET /v1/health: 503", "connection refused"."""
+    """`detail` says what was seen: "GET /v1/health: 503", "connection refused".
+
+    `answered`: there was an HTTP response, whatever it said.
+    """
 
     healthy: bool
     detail: str
+    answered: bool = True
 
 
-def pause_before(attempt: int, health: HealthCheck) -> float:
+def pause_before(attempt: int, health: StartUp) -> float:
     """Return the seconds to wait before the n-th check (from 1) of a starting process.
 
     The first ones follow each other faster than `interval`, as most programs are up in far less.
     """
-    rising: float = FIRST_PAUSE * 2 ** min(attempt - 1, 32)
+    rising: float = FIRST_PAUSE * RISE ** min(attempt - 1, 32)
     return min(rising, max(health.interval, LEAST_PAUSE))
 
 
-def most_attempts(health: HealthCheck) -> int:
-    """Return how many checks fit into `startup_timeout`, when each is answered at once."""
+def most_attempts(health: StartUp) -> int:
+    """Return how many checks fit into the budget, when each is answered at once."""
     attempts, elapsed, steady = 0, 0.0, max(health.interval, LEAST_PAUSE)
-    while (pause := pause_before(attempts + 1, health)) < steady and elapsed + pause < health.startup_timeout:
+    while (pause := pause_before(attempts + 1, health)) < steady and elapsed + pause < health.budget:
         attempts += 1
         elapsed += pause
-    return max(attempts + int((health.startup_timeout - elapsed) / steady), 1)
+    return max(attempts + int((health.budget - elapsed) / steady), 1)
 
 
-async def check(host: str, port: int, health: HealthCheck) -> ProbeResult:
-    """Check once, in at most `health.timeout` seconds for each path. Never raises but Cancelled.
+async def check(host: str, port: int, paths: Sequence[str], timeout: float) -> ProbeResult:
+    """Check once, in at most `timeout` seconds for each path. Never raises but Cancelled.
 
-    Redirections are not followed. Without any path there is nothing to ask, and the process
-    counts as healthy.
+    The paths are tried in order, the next one only when the one before answers 404. Redirections
+    are not followed. Without any path there is nothing to ask, and the process counts as healthy.
     """
     result = ProbeResult(True, "no health check")
-    for path in health.paths:
-        status, result = await _ask(local_address(host), port, path, health.timeout)
+    for path in paths:
+        status, result = await _ask(local_address(host), port, path, timeout)
         if status != 404:
             break
     return result
@@ -66,9 +74,9 @@ async def _ask(host: str, port: int, path: str, timeout: float) -> tuple[int | N
         try:
             status = await _get_status(host, port, path)
         except (OSError, trio.BrokenResourceError, h11.ProtocolError) as error:
-            return None, ProbeResult(False, f"GET {path}: {_in_words(error)}")
+            return None, ProbeResult(False, f"GET {path}: {_in_words(error)}", answered=False)
         return status, ProbeResult(200 <= status < 300, f"GET {path}: {status}")
-    return None, ProbeResult(False, f"GET {path}: no answer within {timeout:g} s")
+    return None, ProbeResult(False, f"GET {path}: no answer within {timeout:g} s", answered=False)
 
 
 async def _get_status(host: str, port: int, path: str) -> int:

@@ -1,10 +1,8 @@
-"""Starting a process from its specification.
+"""Starting a process from its specification, whatever the operating system (`muxi.process.system`).
 
-The fork happens on the event loop's thread, by `subprocess.Popen` with vfork(2): CPython uses it
-when there is no `preexec_fn` and no change of user, and `umask` and `start_new_session` keep it.
-It takes about a millisecond and does not grow with our memory. A worker thread would be wrong:
-a parent-death signal is tied to the *thread* that forked, and trio's idle threads end after ten
-seconds. Only the log files are opened in a thread, because a disk may be slow.
+It is started on the event loop's thread: that takes about a millisecond. Its log files are opened
+in a worker thread, because a disk may be slow; its limits are put on it in one, because the kernel
+may be.
 """
 
 from __future__ import annotations
@@ -13,23 +11,28 @@ import errno
 import os
 import secrets
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import trio
 
 from muxi.errors import FormationFailed, MuxiError, OperatorError, StorageError
-from muxi.process.child import Child
-from muxi.process.procfs import TOKEN_VARIABLE
+from muxi.process.confinement import Confiner
+from muxi.process.newborn import Newborn
+from muxi.process.output import end_position
+from muxi.process.procfs import TOKEN_VARIABLE, hash_token
+from muxi.process.system import this_system
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
+    from muxi.process.cgroups import Group
+    from muxi.process.handle import Handle
     from muxi.process.spec import ProcessSpec
+    from muxi.process.system import System
 
 LOG_MODE = 0o640
-UMASK = 0o027
 STAGE = "spawning"
 CODE = "SpawnError"
 
@@ -54,37 +57,59 @@ _COMMAND_FAULTS: Mapping[int, tuple[str, str]] = {
 }
 
 
-async def spawn(spec: ProcessSpec) -> Child:
+async def spawn(
+    spec: ProcessSpec, *, confiner: Confiner | None = None, system: System | None = None
+) -> Handle:
     """Start a process: own session and group, no input, output appended to its two files.
 
+    The confiner limits it, and knows it from now on; without one only its open files are limited.
     Its environment is exactly `spec.env` and one token, by which we know it again.
     Raises FormationFailed when its command can't be run, StorageError when its output files
     can't be written, OperatorError when the machine has no room for another process.
     """
-    stdout, stderr = await trio.to_thread.run_sync(_open_outputs, spec)
-    # From here to the return there is no checkpoint, so no cancellation can lose the child.
+    system, confiner = system or this_system(), confiner or Confiner()
+    token = spec.token or secrets.token_hex(16)
+    stdout, stderr, log_starts, group = await trio.to_thread.run_sync(_prepare, spec, token, confiner)
+    # From here to the return there is no checkpoint that can be cancelled and so lose the child.
     try:
-        log_starts = os.fstat(stdout).st_size, os.fstat(stderr).st_size
-        token = spec.token or secrets.token_hex(16)
-        return Child(_fork(spec, token, stdout, stderr), token, spec, log_starts)
+        popen = _start(system, spec, token, stdout, stderr)
+    except BaseException:
+        confiner.discard(group)
+        raise
     finally:
         os.close(stdout)
         os.close(stderr)
+    confinement = confiner.enter(spec, popen.pid, hash_token(token.encode()), group)
+    handle = system.hold(Newborn(popen, token, spec, log_starts, confinement))
+    if confinement.to_be_placed:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(confinement.place)
+    return handle
 
 
-def _open_outputs(spec: ProcessSpec) -> tuple[int, int]:
-    stdout = _open_output(spec.stdout)
+def _prepare(
+    spec: ProcessSpec, token: str, confiner: Confiner
+) -> tuple[int, int, tuple[int, int], Group | None]:
+    stdout, stderr, log_starts = _open_outputs(spec)
+    return stdout, stderr, log_starts, confiner.prepare(spec, hash_token(token.encode()))
+
+
+def _open_outputs(spec: ProcessSpec) -> tuple[int, int, tuple[int, int]]:
+    """Open both logs; return also the positions where this run's output begins."""
+    stdout, stdout_start = _open_output(spec.stdout)
     try:
-        return stdout, _open_output(spec.stderr)
+        stderr, stderr_start = _open_output(spec.stderr)
     except BaseException:
         os.close(stdout)
         raise
+    return stdout, stderr, (stdout_start, stderr_start)
 
 
-def _open_output(path: Path) -> int:
+def _open_output(path: Path) -> tuple[int, int]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, LOG_MODE)
+        start = end_position(path)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, LOG_MODE), start
     except OSError as error:
         raise StorageError(
             f"The output file {path} can't be opened: {error.strerror}.",
@@ -93,19 +118,11 @@ def _open_output(path: Path) -> int:
         ) from error
 
 
-def _fork(spec: ProcessSpec, token: str, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+def _start(
+    system: System, spec: ProcessSpec, token: str, stdout: int, stderr: int
+) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
-            spec.argv,
-            cwd=spec.cwd,
-            env={**spec.env, TOKEN_VARIABLE: token},
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            close_fds=True,
-            start_new_session=True,
-            umask=UMASK,
-        )
+        return system.start(spec, {**spec.env, TOKEN_VARIABLE: token}, stdout, stderr)
     except OSError as error:
         raise _explain(error, spec) from error
     except (ValueError, IndexError) as error:  # a NUL byte, "=" in a variable's name, an empty command

@@ -6,27 +6,13 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from muxi.config.values import format_size
+from muxi.process.health import HealthCheck
+from muxi.process.limits import NO_LIMITS, Limits
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True)
-class HealthCheck:
-    """How to ask a process whether it can serve.
-
-    `paths` are tried in order; the next one only when the one before answers 404. Any 2xx is
-    healthy. All times are seconds: `interval` between tries while starting, `timeout` for one
-    try, `startup_timeout` for all of them together, `period` between checks once healthy;
-    `unhealthy_threshold` failed checks in a row make a running process unhealthy.
-    """
-
-    paths: tuple[str, ...] = ("/v1/health", "/health")
-    interval: float = 1.0
-    timeout: float = 5.0
-    startup_timeout: float = 60.0
-    period: float = 30.0
-    unhealthy_threshold: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +31,42 @@ class ProcessSpec:
     stdout: Path
     stderr: Path
     env: Mapping[str, str] = field(repr=False)
-    health: HealthCheck = HealthCheck()
+    health: HealthCheck = field(default_factory=HealthCheck)
     stop_timeout: float = 10.0
     """Seconds between TERM and KILL of the process group."""
     token: str = field(default="", repr=False)
     """What marks every process of this specification as ours; "": a new one for each."""
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
 class ExitReport:
-    """How a process ended. Exactly one of `status` (0 to 255) and `signal_number` is set.
+    """How a process ended: `status` (0 to 255) or `signal_number` is set.
 
+    Neither is when nobody can tell: only its parent is told, and that was a server which has died.
     `expected` is true when it ended because we asked it to (also when it died of our TERM).
-    `at` is Unix time in seconds.
+    `oom`: it was killed for want of memory, by the kernel or by our own watch; `memory_limit` is the
+    limit that it was held to, in bytes (0: none of ours). `at` is Unix time in seconds.
     """
 
     status: int | None
     signal_number: int | None
     expected: bool
     at: float
+    oom: bool = False
+    memory_limit: int = 0
 
     @property
     def clean(self) -> bool:
         return self.expected or self.status == 0
 
     def describe(self) -> str:
-        """Say it in words: "exit status 3", "killed by SIGSEGV"."""
+        """Say it in words: "exit status 3", "killed by SIGSEGV", "ran out of memory (limit 512M)"."""
+        if self.oom:
+            limit = f" (limit {format_size(self.memory_limit)})" if self.memory_limit else ""
+            return f"ran out of memory{limit}"
         if self.signal_number is None:
-            return f"exit status {self.status}"
+            return "ended, nobody knows how" if self.status is None else f"exit status {self.status}"
         try:
             return f"killed by {signal.Signals(self.signal_number).name}"
         except ValueError:

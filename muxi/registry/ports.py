@@ -65,14 +65,26 @@ class PortPool:
             cure="Delete formations that are not needed, or widen formations.port_range.",
         )
 
-    def reserve(self, key: str, port: int) -> bool:
-        """Take a certain port for the key; False when another key or a stranger holds it."""
+    def reserve(self, key: str, port: int, *, in_use: bool = False) -> bool:
+        """Take a certain port for the key; False when another key or a stranger holds it.
+
+        With `in_use` somebody may listen on it: the key's own process, perhaps.
+        """
         if self._held.get(key) == port:
             return True
-        if port in self._held.values() or not self._is_free(port):
+        if port in self._held.values() or not (in_use or self._is_free(port)):
             return False
         self._held[key] = port
         return True
+
+    def usable(self, key: str) -> bool:
+        """Say whether the key has a port, and nobody listens on it."""
+        port = self._held.get(key)
+        return port is not None and self._is_free(port)
+
+    def swap(self, one: str, other: str) -> None:
+        """Let two keys, which both have a port, exchange them."""
+        self._held[one], self._held[other] = self._held[other], self._held[one]
 
     def release(self, key: str) -> None:
         """Give the key's port back. A key without one is fine: a port is never freed twice."""

@@ -13,11 +13,30 @@ FORMAT_VERSION = 2
 """1 is the original's `registry.json`; ours holds other fields."""
 
 
+class ProcessRecord(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """A process of a formation: by what the next server knows it as ours, and what it needs to go on with it.
+
+    Written before the process is started, when nothing but its token is known, and again once it
+    runs. `release` is the number of the release that it runs, 0 where an older server did not say;
+    `state` what it was seen to be last. All of it together proves who it is (`muxi.process.identity`).
+    """
+
+    token_sha256: str
+    release: int = 0
+    port: int = 0
+    pid: int = 0
+    start_ticks: int = 0
+    boot_id: str = ""
+    started_at: float = 0.0
+    state: str = "starting"
+
+
 class FormationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One formation. Times are Unix seconds.
 
     `stopped` is what a person asked for: everything else runs again after a restart of the
-    server. `process` is the proof by which the next start knows which process is its own.
+    server. `process` is the one that requests go to; `other` is there while one is replaced: the
+    one that is to come, or, once requests go to that, the one that is to go.
     """
 
     id: str
@@ -30,7 +49,8 @@ class FormationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     updated_at: float
     stopped: bool = False
     restart_count: int = 0
-    process: dict[str, object] | None = None
+    process: ProcessRecord | None = None
+    other: ProcessRecord | None = None
 
 
 class RegistryFile(msgspec.Struct, kw_only=True):

@@ -178,15 +178,17 @@ class RouteTable:
         policy: RoutePolicy | None = None,
         *,
         returning: bool = False,
+        draft: bool = False,
     ) -> None:
-        """Set a live formation's state and target, creating its route when it is new.
+        """Set a live formation's, or a draft's, state and target, creating its route when it is new.
 
         A policy of None keeps the one it has. `returning`: a target will be there soon, so requests
         are held until then.
         """
-        route = self.live.get(formation_id.encode())
+        table = self.draft if draft else self.live
+        route = table.get(formation_id.encode())
         if route is None:
-            route = self.live[formation_id.encode()] = Route(formation_id, state)
+            route = table[formation_id.encode()] = Route(formation_id, state)
         if policy is not None and policy != route.policy:
             route.govern(policy)
         if target is not None and not target.number:
@@ -195,16 +197,17 @@ class RouteTable:
         if route.waiting:
             route.wake()
         for copy in self.copies:
-            copy.publish(route, draft=False)
+            copy.publish(route, draft=draft)
 
-    def withdraw(self, formation_id: str) -> None:
-        """Forget a live formation; requests for it are answered 404 from now on."""
-        route = self.live.pop(formation_id.encode(), None)
+    def withdraw(self, formation_id: str, *, draft: bool = False) -> None:
+        """Forget a live formation, or a draft; requests for it are answered 404 from now on."""
+        table = self.draft if draft else self.live
+        route = table.pop(formation_id.encode(), None)
         if route is not None:
             route.target, route.returning, route.withdrawn = None, False, True
             route.wake()
             for copy in self.copies:
-                copy.withdraw(formation_id, draft=False)
+                copy.withdraw(formation_id, draft=draft)
 
     def end(self, target: Target) -> None:
         """End what is still under way to a target: tunnels in good order, the rest is cut."""

@@ -1,9 +1,4 @@
-"""The registry: the formations' records in memory, and the one task that writes them to disk.
-
-Changes are made in memory at once and written soon after, many in one write; `flush` waits until
-all changes made so far are on disk. A failing disk never loses what is in memory: the write is
-tried again, and whoever waits for it is told.
-"""
+"""The registry: the formations' records in memory, and on disk soon after (`muxi.registry.saver`)."""
 
 from __future__ import annotations
 
@@ -11,11 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
-import trio
 
 from muxi.errors import StorageError
-from muxi.files import atomic_write
 from muxi.registry.records import FormationRecord, decode, encode
+from muxi.registry.saver import Saver
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +17,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 NAME = "registry.json"
-RETRY_SECONDS = 5.0
 
 
 class Registry:
@@ -32,58 +25,28 @@ class Registry:
     def __init__(self, path: Path, records: list[FormationRecord] | None = None) -> None:
         self.path = path
         self.records: dict[str, FormationRecord] = {record.id: record for record in records or []}
-        self._change = 0
-        self._written = 0
-        self._error: OSError | None = None
-        self._changed = trio.Event()
-        self._settled = trio.Event()
+        self._saver = Saver(path, "the registry", lambda: encode(list(self.records.values()), time.time()))
 
     def put(self, record: FormationRecord) -> None:
         self.records[record.id] = record
-        self._mark()
+        self._saver.mark()
+
+    def processes(self) -> list[int]:
+        """Return the pids that the records name; whether these are still ours has to be proved."""
+        entries = (entry for record in self.records.values() for entry in (record.process, record.other))
+        return [entry.pid for entry in entries if entry is not None and entry.pid]
 
     def remove(self, formation_id: str) -> None:
         if self.records.pop(formation_id, None) is not None:
-            self._mark()
+            self._saver.mark()
 
     async def flush(self) -> None:
         """Wait until everything changed so far is on disk. Raises StorageError when that fails."""
-        wanted = self._change
-        while self._written < wanted:
-            await self._settled.wait()
-            if self._written < wanted and self._error is not None:
-                raise StorageError(
-                    f"Could not save the registry: {self._error.strerror}.",
-                    cure=f"Check the free space and the permissions of {self.path.parent}.",
-                )
+        await self._saver.flush()
 
     async def run(self) -> None:
         """Write changes as they come; the owner of the file. Runs until cancelled."""
-        while True:
-            while self._written == self._change:
-                await self._changed.wait()
-            await self._write()
-            if self._error is not None:
-                with trio.move_on_after(RETRY_SECONDS):
-                    await self._changed.wait()
-
-    async def _write(self) -> None:
-        change = self._change
-        data = encode(list(self.records.values()), time.time())
-        try:
-            await trio.to_thread.run_sync(atomic_write, self.path, data)
-        except OSError as error:
-            log.error("registry not saved", path=str(self.path), error=error.strerror)
-            self._error = error
-        else:
-            self._written, self._error = change, None
-        self._settled.set()
-        self._settled = trio.Event()
-
-    def _mark(self) -> None:
-        self._change += 1
-        self._changed.set()
-        self._changed = trio.Event()
+        await self._saver.run()
 
 
 def load(path: Path) -> Registry:

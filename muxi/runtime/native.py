@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from muxi.errors import FormationFailed, RequestError
-from muxi.process.spec import HealthCheck, ProcessSpec
-from muxi.runtime.program import SERVER_VARIABLES, HealthOptions, Program
+from muxi.process.limits import NO_LIMITS
+from muxi.process.spec import ProcessSpec
+from muxi.runtime.program import SERVER_VARIABLES, Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from muxi.process.health import HealthCheck
+    from muxi.process.limits import Limits
 
 DEFAULT_COMMAND = ("python3", "app.py")
 
@@ -50,6 +53,7 @@ def native_spec(
     stop_timeout: float,
     search_path: str,
     extra_env: Mapping[str, str],
+    limits: Limits = NO_LIMITS,
     find: Callable[[str, str], str | None] = find_program,
 ) -> ProcessSpec:
     """Make the specification of a native formation's process. Asks the disk by `find` only.
@@ -86,8 +90,9 @@ def native_spec(
         stdout=stdout,
         stderr=stderr,
         env=env,
-        health=_health(program.health, defaults),
+        health=program.health.over(defaults),
         stop_timeout=stop_timeout if program.stop_timeout is None else program.stop_timeout,
+        limits=limits,
     )
 
 
@@ -135,15 +140,3 @@ def _executable(
 
 def _no_program(message: str, cure: str) -> FormationFailed:
     return FormationFailed(message, code="SpawnError", stage="spawning", cure=cure)
-
-
-def _health(options: HealthOptions, defaults: HealthCheck) -> HealthCheck:
-    return replace(
-        defaults,
-        paths=defaults.paths if options.path is None else (options.path,),
-        timeout=defaults.timeout if options.timeout is None else options.timeout,
-        interval=defaults.interval if options.interval is None else options.interval,
-        startup_timeout=(
-            defaults.startup_timeout if options.startup_timeout is None else options.startup_timeout
-        ),
-    )

@@ -1,7 +1,7 @@
 """The composition: builds the parts of the server, and runs them as one tree of tasks.
 
     server nursery
-      audit log, registry writer
+      audit log, registry writer, log keeper, meter of what formations use
       fleet ─ one owner a formation ─ its instance
       listener ─ one task a connection
       workers, where there are to be any ─ one task a process
@@ -14,6 +14,7 @@ is going away.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,14 +25,23 @@ from muxi.api.app import create_app
 from muxi.api.audit import AuditLog
 from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.keyring import Keyring
+from muxi.config.values import format_size
+from muxi.errors import MuxiError
+from muxi.formation.dev import DevRuns
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
 from muxi.formation.releases import sweep
+from muxi.formation.takeover import take_over
+from muxi.process.log_keeper import LogKeeper
+from muxi.process.log_rotation import LogLimits
+from muxi.process.meter import Meter
 from muxi.proxy.handover import Handover
 from muxi.proxy.listener import Listener
 from muxi.proxy.trust import Trust
 from muxi.registry import store
 from muxi.registry.ports import PortPool
+from muxi.registry.receipts import NAME as RECEIPTS
+from muxi.registry.receipts import load_receipts
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
 from muxi.server.workers import limits, make_crew, processes
@@ -41,7 +51,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from muxi.config.model import Config
+    from muxi.process.confinement import Confiner
     from muxi.proxy.certificates import Certificates
+    from muxi.registry.receipts import Receipts
     from muxi.server.history import History
 
 log = structlog.get_logger()
@@ -56,17 +68,25 @@ class Server:
         sockets: Sequence[socket.socket],
         registry: store.Registry,
         certificates: Certificates | None,
+        *,
+        receipts: Receipts,
         history: History,
+        confiner: Confiner,
     ) -> None:
         """Take listening sockets, which stay the caller's, and what has been read from the disk."""
         self.config = config
         self.registry = registry
+        self.receipts = receipts
         self.routes = RouteTable()
         self.audit = AuditLog(config.logging.audit_log)
+        self._confiner = confiner
+        self._log_keeper = LogKeeper(config.formations.logs_dir, _log_limits(config))
         self._sockets = sockets
         self._certificates = certificates
-        self.fleet = Fleet(self._facilities())
-        self._api = self._api_parts(history)
+        facilities = self._facilities()
+        self.fleet = Fleet(facilities)
+        self.dev = DevRuns(facilities)
+        self._api = self._api_parts(history, facilities)
         self.listener = Listener(
             self.routes,
             Handover(create_app(self._api)),
@@ -85,14 +105,23 @@ class Server:
         config: Config,
         sockets: Sequence[socket.socket],
         certificates: Certificates | None,
+        *,
         history: History,
+        confiner: Confiner,
     ) -> Server:
         """Make one of what is on the disk. Raises OperatorError when that can't be read."""
         path, workspace = config.paths.data_dir / store.NAME, config.formations.formations_dir / ".tmp"
         # A disk that hangs must not keep a second signal from ending the start.
-        registry = await trio.to_thread.run_sync(store.load, path, abandon_on_cancel=True)
-        await trio.to_thread.run_sync(sweep, workspace, abandon_on_cancel=True)
-        return cls(config, sockets, registry, certificates, history)
+        in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
+        await in_thread(take_over, config.formations.formations_dir, path)
+        registry = await in_thread(store.load, path)
+        for pid in registry.processes():
+            confiner.expect(pid)
+        await in_thread(sweep, workspace)
+        receipts = await in_thread(load_receipts, config.paths.data_dir / RECEIPTS)
+        return cls(
+            config, sockets, registry, certificates, receipts=receipts, history=history, confiner=confiner
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run all parts until cancelled. Started once the port answers and formations are being restored.
@@ -102,7 +131,11 @@ class Server:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.audit.run)
             nursery.start_soon(self.registry.run)
+            nursery.start_soon(self.receipts.run)
             await nursery.start(self.fleet.run)
+            await nursery.start(self.dev.hold)
+            await nursery.start(self._log_keeper.run)
+            nursery.start_soon(self._meter().run)
             # It only begins to; but from then on each formation has a route, where requests wait.
             await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
@@ -117,6 +150,19 @@ class Server:
         host = "localhost" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104
         return f"{_scheme(self.config)}://{host}:{self._port}"
 
+    def _meter(self) -> Meter:
+        interval = self.config.formations.usage_interval
+        return Meter(self._confiner, interval, on_soft_limit=self._recycle)
+
+    def _recycle(self, formation_id: str, memory: int) -> bool:
+        """Renew what is past its soft limit on memory; False: not now."""
+        try:
+            self.fleet.recycle(formation_id, f"{format_size(memory)} resident, past its soft limit")
+        except MuxiError as error:
+            log.info("not recycled", formation_id=formation_id, reason=error.message)
+            return False
+        return True
+
     async def configure(self, config: Config) -> None:
         """Go by another configuration. Raises OperatorError, and has changed nothing then."""
         certificates = await trio.to_thread.run_sync(load_certificates, config)
@@ -124,6 +170,7 @@ class Server:
             self._certificates.take(certificates)
         self.config = config
         self.fleet.configure(config)
+        self._log_keeper.limits = _log_limits(config)
         self._api.authenticator, self._api.settings = self._authentication(config)
         self.listener.configure(
             limits(config),
@@ -137,11 +184,14 @@ class Server:
         What is under way with them has `budget` seconds to end. Raises StorageError when it can't be
         written down which they are: then none has been let go.
         """
-        detach = getattr(self.fleet, "detach", None)
-        if detach is None:  # Until the fleet can let them go, they are ended, and started again.
+        await self.fleet.detach(budget)
+        await self.dev.shut_down()
+
+    async def end_formations(self) -> None:
+        """End all processes, in parallel, each with its own deadline."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.dev.shut_down)
             await self.fleet.shut_down()
-        else:
-            await detach(budget)
 
     @property
     def _port(self) -> int:
@@ -158,20 +208,26 @@ class Server:
             server_url=f"{_scheme(self.config)}://localhost:{self._port}",
             search_path=os.environ.get("PATH", os.defpath),
             restoring=trio.CapacityLimiter(max(4, 2 * (os.cpu_count() or 1))),
+            confiner=self._confiner,
+            log_problems=self._log_keeper.problems,
         )
 
-    def _api_parts(self, history: History) -> ApiParts:
+    def _api_parts(self, history: History, facilities: Facilities) -> ApiParts:
         authenticator, settings = self._authentication(self.config)
         return ApiParts(
             fleet=self.fleet,
+            dev=self.dev,
             authenticator=authenticator,
             settings=settings,
+            facilities=facilities,
             audit=self.audit,
+            receipts=self.receipts,
             version=__version__,
             started_at=history.started_at,
             # The listener needs the app, the app asks the listener: later, when both are there.
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
+            limits_in_force=self._confiner.in_force,
         )
 
     def _authentication(self, config: Config) -> tuple[Keyring | None, ApiSettings]:
@@ -182,9 +238,19 @@ class Server:
             runtime_type=config.formations.runtime_type,
             upload_directory=config.formations.formations_dir / ".tmp",
             max_upload_size=config.formations.bundle.max_upload_size,
+            allow_dev=config.formations.allow_dev,
+            allow_dev_remote=config.formations.allow_dev_remote,
             known_keys=frozenset(keyring.key_ids),
         )
         return keyring if config.auth.enabled else None, settings
+
+
+def _log_limits(config: Config) -> LogLimits | None:
+    """Return what formations' logs are kept within; None: they are not rotated."""
+    settings = config.formations
+    if not settings.log_rotation_enabled:
+        return None
+    return LogLimits(settings.log_max_size, settings.log_max_files, settings.log_max_total)
 
 
 def _scheme(config: Config) -> str:

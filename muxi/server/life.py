@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from muxi.errors import MuxiError
+from muxi.process.reaper import Reaper
 from muxi.server import upgrade
 from muxi.server.composition import Server
 from muxi.server.reload import reload
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from muxi.config.load import Loaded
     from muxi.config.model import Config
     from muxi.errors import OperatorError
+    from muxi.process.confinement import Confiner
     from muxi.proxy.certificates import Certificates
     from muxi.server.history import History
     from muxi.server.notify import Manager
@@ -61,6 +63,7 @@ class Surroundings:
     signals: SignalBox
     manager: Manager
     history: History
+    confiner: Confiner
 
 
 class Life:
@@ -122,8 +125,15 @@ class Life:
 
     async def _serve(self) -> Ending:
         around = self._around
-        server = await Server.load(self.config, around.sockets, around.certificates, around.history)
+        server = await Server.load(
+            self.config,
+            around.sockets,
+            around.certificates,
+            history=around.history,
+            confiner=around.confiner,
+        )
         async with trio.open_nursery() as nursery:
+            await nursery.start(Reaper(around.confiner).run)
             await nursery.start(server.run)
             await around.manager.ready(f"Serving on {server.url}")
             if self._failure is None:

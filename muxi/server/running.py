@@ -13,6 +13,9 @@ import trio
 from muxi.config.load import Loaded
 from muxi.errors import MuxiError, OperatorError
 from muxi.observe.logging import configure_logging
+from muxi.process.cgroup_trial import detect, installation
+from muxi.process.confinement import Confiner
+from muxi.process.subreaper import become_subreaper
 from muxi.proxy.collector import spare_collector
 from muxi.proxy.sockets import raise_descriptor_limit
 from muxi.registry.lock import exclusive
@@ -56,6 +59,10 @@ def run(config: Config, *, notes: Sequence[str] = (), reread: Callable[[], Loade
         sockets = inheritance.listen(config)
         for sock in sockets:
             held.callback(sock.close)
+        become_subreaper()
+        groups = detect(installation(config.paths.data_dir))
+        held.callback(groups.close)
+        groups.sweep()
         manager = Manager.from_environment(os.environ)
         held.callback(manager.close)
         for note in notes:
@@ -68,6 +75,7 @@ def run(config: Config, *, notes: Sequence[str] = (), reread: Callable[[], Loade
             signals=signals,
             manager=manager,
             history=History.after(inheritance.handover, config.paths.data_dir),
+            confiner=Confiner(groups),
         )
         signals.catch(*STOP)
         host, port = inheritance.address
@@ -91,8 +99,8 @@ def run(config: Config, *, notes: Sequence[str] = (), reread: Callable[[], Loade
 def _live(config: Config, around: Surroundings, handover: Callable[[], Handover], logs: _Log) -> int:
     """Run the event loop, and after it the next program; again, if that can't be executed."""
     failure: OperatorError | None = None
-    spare_collector()
     while True:
+        spare_collector()
         life = Life(config, around, failure)
         try:
             ending = trio.run(life.run)

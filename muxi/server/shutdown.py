@@ -82,7 +82,7 @@ class Shutdown:
             else:
                 log.info("formations go on without the server", formations=kept)
                 return
-        await self._server.fleet.shut_down()
+        await self._server.end_formations()
         left = self._left()
         if left:
             self._clean = False
@@ -116,4 +116,5 @@ class Shutdown:
 async def save(server: Server) -> None:
     """Write what is not on disk yet. Raises StorageError. The log itself is flushed at the very end."""
     await server.registry.flush()
+    await server.receipts.flush()
     await server.audit.flush()

@@ -92,7 +92,7 @@ async def let_go(server: Server) -> None:
     except (MuxiError, trio.TooSlowError) as error:
         log.error("formations can't be let go, and are ended", error=str(error) or "it takes too long")
         with trio.move_on_after(server.config.server.shutdown_timeout):
-            await server.fleet.shut_down()
+            await server.end_formations()
     with trio.move_on_after(SAVE_SECONDS):
         await server.audit.flush()
 

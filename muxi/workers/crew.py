@@ -7,6 +7,7 @@ that grows; meanwhile the others, and the main process, take all new connections
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ import structlog
 import trio
 
 from muxi.process.restart import RestartPolicy, Retry
+from muxi.process.stamina import Stamina
 from muxi.proxy.stats import Tally
 from muxi.proxy.tunnel import GRACE
 from muxi.timestamps import rfc3339
@@ -74,16 +76,14 @@ class Crew:
                 nursery.start_soon(self._keep)
 
     async def _keep(self) -> None:
-        restarts = 0
+        stamina = Stamina(POLICY, random.random)
         try:
             while not self._draining.is_set():
-                began = trio.current_time()
+                stamina.healthy()
                 await self._live()
-                if POLICY.forgives(trio.current_time() - began):
-                    restarts = 0
-                decision = POLICY.decide(restarts)
+                stamina.failed()
+                decision = stamina.decide()
                 assert isinstance(decision, Retry)
-                restarts += 1
                 with trio.move_on_after(decision.delay):
                     await self._draining.wait()
         finally:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -15,17 +18,24 @@ from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.credentials import KeyPair
 from muxi.auth.keyring import Keyring
 from muxi.auth.scheme import authorization_header
-from muxi.errors import Conflict, MuxiError, NotFound
+from muxi.config.model import Paths, defaults
+from muxi.errors import Conflict, MuxiError, NotFound, RequestError
+from muxi.formation.facilities import Facilities
 from muxi.formation.operation import Kind, Operation
 from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage, VersionView
+from muxi.registry.ports import PortPool
+from muxi.registry.receipts import Receipts
+from muxi.registry.routes import RouteTable
+from muxi.registry.store import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
 
     from hypercorn.typing import HTTPScope
 
+    from muxi.config.model import Config
     from muxi.formation.upload import Upload
+    from muxi.formation.wishes import RollbackWish, UpdateWish
 
 KEY = "muxi_pk_" + "0123456789abcdef01234567"
 SECRET = "muxi_sk_" + "fedcba98" * 7
@@ -61,9 +71,11 @@ class FakeFleet:
     views: dict[str, FormationView] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     uploads: list[tuple[bytes, str, str | None]] = field(default_factory=list)
+    wishes: list[UpdateWish | RollbackWish] = field(default_factory=list)
     results: dict[str, Mapping[str, object] | MuxiError] = field(default_factory=dict)
     refusal: BaseException | None = None
     upload_path: Path | None = None
+    deleted: trio.Event = field(default_factory=trio.Event)
 
     def list(self) -> Sequence[FormationView]:
         return list(self.views.values())
@@ -79,6 +91,39 @@ class FakeFleet:
             raise self.refusal
         self.uploads.append((upload.path.read_bytes(), formation_id, version))
         upload.path.unlink()
+        return self._begin("deploy", formation_id)
+
+    def update(self, upload: Upload, formation_id: str, wish: UpdateWish) -> Operation:
+        self.upload_path = upload.path
+        if self.refusal is not None:
+            raise self.refusal
+        self.uploads.append((upload.path.read_bytes(), formation_id, wish.version))
+        self.wishes.append(wish)
+        upload.path.unlink()
+        return self._begin("update", self.get(formation_id).id)
+
+    def update_draft(self, formation_id: str) -> Operation:
+        return self._begin("update", self.get(formation_id).id)
+
+    def rollback(self, formation_id: str, wish: RollbackWish) -> Operation:
+        self.wishes.append(wish)
+        return self._begin("rollback", self.get(formation_id).id)
+
+    def cancel(self, formation_id: str) -> Operation:
+        if self.refusal is not None:
+            raise self.refusal
+        for found in self.operations:
+            if found.formation_id == formation_id and found.can_cancel:
+                return found
+        raise RequestError("No update in progress for this formation", code="NothingToCancel")
+
+    def operation(self, formation_id: str, operation_id: str | None = None) -> Operation:
+        for found in reversed(self.operations):
+            if found.formation_id == formation_id and operation_id in {None, found.id}:
+                return found
+        raise NotFound("Operation not found")
+
+    def deploy_draft(self, formation_id: str) -> Operation:
         return self._begin("deploy", formation_id)
 
     def start(self, formation_id: str) -> Operation:
@@ -102,6 +147,10 @@ class FakeFleet:
         return LogFiles(
             self.directory / f"{formation_id}-out.log", self.directory / f"{formation_id}-err.log"
         )
+
+    def deletion(self, formation_id: str) -> trio.Event:
+        self.get(formation_id)
+        return self.deleted
 
     def counts(self) -> Counts:
         statuses = [item.status for item in self.views.values()]
@@ -132,13 +181,41 @@ class FakeFleet:
 
 
 @dataclass
+class FakeRuns:
+    """Directories that are said to run."""
+
+    asked: list[tuple[object, object, bool]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    refusal: MuxiError | None = None
+
+    async def start(self, path: object, formation_id: object, *, watch: bool) -> FakeRun:
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked.append((path, formation_id, watch))
+        return FakeRun("a-bot", 8003)
+
+    async def stop(self, formation_id: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.stopped.append(formation_id)
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    id: str
+    port: int
+
+
+@dataclass
 class Api:
     """The app under test, and how the clients talk to it."""
 
     app: ApiApp
     fleet: FakeFleet
+    dev: FakeRuns
     audit: AuditLog
     directory: Path
+    facilities: Facilities
 
     def signature(self, method: str, path: str, *, at: float = NOW, secret: str = SECRET) -> str:
         return authorization_header(KEY, secret, method, path, int(at))
@@ -172,6 +249,7 @@ class Api:
         """Run the app for one request as an ASGI server would; leaving the block leaves the server."""
         exchange = Exchange()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.app.parts.receipts.run)
             nursery.start_soon(exchange.run, self.app, scope)
             yield exchange
             nursery.cancel_scope.cancel()
@@ -304,8 +382,33 @@ def make_scope(method: str, target: str, headers: Mapping[str, str], path: str |
     }
 
 
-def make_api(directory: Path, *views: FormationView, authenticated: bool = True, **settings: Any) -> Api:
+def make_facilities(directory: Path, config: Config | None = None) -> Facilities:
+    """Give the places of formations' files; ports and routes are the fake fleet's, and not used."""
+    paths = Paths(*(directory / name for name in ("config", "data", "log", "cache", "config.yaml")))
+    config = config or defaults(paths)
+    config.formations.formations_dir.mkdir(parents=True, exist_ok=True)
+    return Facilities(
+        config=config,
+        registry=Registry(directory / "registry.json"),
+        ports=PortPool(8000, 9000),
+        routes=RouteTable(),
+        server_url="http://localhost:7890",
+        search_path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}",
+        restoring=trio.CapacityLimiter(1),
+    )
+
+
+def make_api(
+    directory: Path,
+    *views: FormationView,
+    authenticated: bool = True,
+    in_force: Mapping[str, str] | None = None,
+    receipts: Receipts | None = None,
+    config: Config | None = None,
+    **settings: Any,
+) -> Api:
     fleet = FakeFleet(directory, {item.id: item for item in views})
+    dev = FakeRuns()
     audit = AuditLog(directory / "logs" / "audit.log")
     values: dict[str, Any] = {
         "server_id": "server-test-00000000",
@@ -315,13 +418,18 @@ def make_api(directory: Path, *views: FormationView, authenticated: bool = True,
         "max_upload_size": 1 << 20,
         "known_keys": frozenset({KEY}),
     }
+    facilities = make_facilities(directory, config)
     parts = ApiParts(
         fleet=fleet,
+        dev=dev,
         authenticator=Keyring([KeyPair(KEY, SECRET)]) if authenticated else None,
         settings=ApiSettings(**(values | settings)),
+        facilities=facilities,
         audit=audit,
+        receipts=receipts or Receipts(directory / "receipts.json"),
         version="1.0.0",
         started_at=NOW - 3600,
+        limits_in_force=lambda: in_force or {},
         now=lambda: NOW,
     )
-    return Api(create_app(parts), fleet, audit, directory)
+    return Api(create_app(parts), fleet, dev, audit, directory, facilities)

@@ -12,7 +12,7 @@ from hypercorn.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muxi.api import deploy as deploy_module
+from muxi.api import uploads as uploads_module
 from muxi.api.body import HIGH_WATER, BoundedBody, Pieces, read_all
 from muxi.errors import RequestError, TooLarge
 from tests.api.harness import GZIP, Api, make_api, make_scope
@@ -115,7 +115,7 @@ async def test_an_upload_is_held_back_by_a_slow_disk(tmp_path: Path, monkeypatch
             received += len(chunk)
         raise RequestError("that is all")
 
-    monkeypatch.setattr(deploy_module, "receive", slow_receive)
+    monkeypatch.setattr(uploads_module, "receive", slow_receive)
     sent = 0
     headers = NAMED | {"Authorization": api.signature("POST", "/rpc/formations")}
     async with api.exchange(make_scope("POST", "/rpc/formations", headers)) as exchange:

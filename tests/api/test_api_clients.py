@@ -28,6 +28,8 @@ CLI = {"X-Muxi-SDK": "cli/0.20260514.0", "Accept-Encoding": "gzip"}
 SSE = {"Accept": "text/event-stream"}
 UPLOAD = {"Content-Type": "application/gzip", "X-Formation-ID": "new-bot", "X-Formation-Version": "1.0.0"}
 JSON_BUNDLE = json.dumps({"bundle": base64.b64encode(BUNDLE).decode()}).encode()
+NEW_VERSION = {"Content-Type": "application/gzip", "X-Formation-Version": "1.1.0"}
+RELEASED = ("id", "port", "version", "status", "previous_version", "current_version")
 ONE = "/rpc/formations/a-bot"
 
 
@@ -81,9 +83,25 @@ CALLS = [
             Call(f"{sdk} delete", "DELETE", ONE, headers, fields=("id", "message")),
             Call(f"{sdk} logs", "GET", f"{ONE}/logs?limit=5", headers, fields=("formation_id", "logs")),
             Call(f"{sdk} server logs", "GET", "/rpc/server/logs?limit=5", headers),
-            Call(f"{sdk} update", "POST", f"{ONE}/update", headers, b"{}", 501),
-            Call(f"{sdk} rollback", "POST", f"{ONE}/rollback", headers, b"{}", 501),
-            Call(f"{sdk} cancel", "POST", f"{ONE}/cancel-update", headers, b"{}", 501),
+            Call(f"{sdk} update", "POST", f"{ONE}/update", headers, JSON_BUNDLE, fields=RELEASED),
+            Call(
+                f"{sdk} update streamed",
+                "POST",
+                f"{ONE}/update/stream",
+                headers | SSE,
+                JSON_BUNDLE,
+                events=True,
+            ),
+            Call(f"{sdk} rollback", "POST", f"{ONE}/rollback", headers, b"{}", fields=RELEASED),
+            Call(
+                f"{sdk} rollback streamed",
+                "POST",
+                f"{ONE}/rollback/stream",
+                headers | SSE,
+                b"{}",
+                events=True,
+            ),
+            Call(f"{sdk} cancel", "POST", f"{ONE}/cancel-update", headers, b"{}", 400),
         )
     ],
     *[
@@ -112,7 +130,11 @@ CALLS = [
                 BUNDLE,
                 events=True,
             ),
-            Call(f"{sdk} update", "PUT", ONE, headers | {"Content-Type": "application/gzip"}, BUNDLE, 501),
+            Call(f"{sdk} update", "PUT", ONE, headers | NEW_VERSION, BUNDLE, fields=RELEASED),
+            Call(f"{sdk} update streamed", "PUT", ONE, headers | NEW_VERSION | SSE, BUNDLE, events=True),
+            Call(f"{sdk} rollback", "POST", f"{ONE}/rollback", headers, fields=RELEASED),
+            Call(f"{sdk} rollback streamed", "POST", f"{ONE}/rollback", headers | SSE, events=True),
+            Call(f"{sdk} cancel", "POST", f"{ONE}/cancel-update", headers, status=400),
             Call(f"{sdk} start", "POST", f"{ONE}/start", headers | {"Content-Length": "0"}),
             Call(f"{sdk} start streamed", "POST", f"{ONE}/start", headers | SSE, events=True),
             Call(f"{sdk} restart streamed", "POST", f"{ONE}/restart", headers | SSE, events=True),
@@ -122,9 +144,8 @@ CALLS = [
             Call(f"{sdk} server logs", "GET", "/rpc/server/logs?lines=5", headers),
         )
     ],
-    Call("cli run", "POST", "/rpc/dev/run", CLI, b'{"path":"/home/me/bot"}', 501),
-    Call("cli stop", "POST", "/rpc/dev/stop", CLI, b'{"formation_id":"x"}', 501),
-    Call("cli download", "GET", f"{ONE}/download?db=true", CLI, status=501),
+    Call("cli run", "POST", "/rpc/dev/run", CLI, b'{"path":"/home/me/bot"}', 403),
+    Call("cli stop", "POST", "/rpc/dev/stop", CLI, b'{"formation_id":"x"}', 403),
 ]
 
 
@@ -133,6 +154,8 @@ def api(tmp_path: Path) -> Api:
     api = make_api(tmp_path, view("my-bot"), view("a-bot", "stopped"))
     running = {"port": 8001, "version": "1.0.0", "status": "running"}
     api.fleet.results = {"deploy": running, "start": running, "restart": running, "delete": {}}
+    released = running | {"previous_version": "1", "current_version": "2", "new_version": "2"}
+    api.fleet.results |= {"update": released, "rollback": released}
     api.fleet.results["stop"] = {"status": "stopped"}
     return api
 

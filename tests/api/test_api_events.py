@@ -129,7 +129,7 @@ async def test_a_silent_stream_is_kept_alive(api: Api, autojump_clock: trio.test
         ("/rpc/formations/nobody/start/stream", True, 404, "NotFound"),
         ("/rpc/formations/my-bot/start/stream", True, 409, "Conflict"),
         ("/rpc/formations/my-bot/deploy/stream", True, 409, "FormationExists"),
-        ("/rpc/formations/my-bot/update/stream", True, 501, "NotImplemented"),
+        ("/rpc/formations/my-bot/update/stream", True, 422, "InvalidPayload"),
         ("/rpc/formations/a-bot/start/stream", False, 401, "Unauthorized"),
     ],
 )

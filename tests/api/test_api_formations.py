@@ -6,6 +6,7 @@ import pytest
 
 from muxi.errors import Conflict, FormationFailed
 from muxi.process.spec import ExitReport
+from muxi.process.usage import Usage
 from tests.api.harness import NOW, Api, make_api, view
 
 if TYPE_CHECKING:
@@ -78,11 +79,28 @@ async def test_a_crash_is_told_with_its_reason(tmp_path: Path) -> None:
         "status": None,
         "signal": 9,
         "expected": False,
+        "oom": False,
         "at": "2027-01-15T08:00:00.000Z",
         "description": "killed by SIGKILL",
     }
     assert item["reason"] == "killed by SIGKILL"
     assert item["next_try_at"] == "2027-01-15T08:00:01.000Z"
+
+
+async def test_what_a_formation_uses_is_told_with_its_time(tmp_path: Path) -> None:
+    used = Usage(processes=3, threads=9, memory=5 << 20, cpu_seconds=1.25, open_files=None, at=NOW - 4)
+    api = make_api(tmp_path, view("my-bot", usage=used), view("a-bot", "stopped"))
+    expected = {
+        "processes": 3,
+        "threads": 9,
+        "memory": 5242880,
+        "cpu_seconds": 1.25,
+        "open_files": None,
+        "at": "2027-01-15T07:59:56.000Z",
+    }
+    assert (await api.get("/rpc/formations/my-bot")).data["usage"] == expected
+    listed = (await api.get("/rpc/formations")).data["formations"]
+    assert [item["usage"] for item in listed] == [None, expected]
 
 
 @pytest.mark.parametrize(
@@ -144,31 +162,3 @@ async def test_stop_and_delete_answer_plainly_to_clients_that_take_events(api: A
     stream = {"Accept": "text/event-stream"}
     assert (await api.call("DELETE", "/rpc/formations/my-bot", headers=stream)).data["status"] == "deleted"
     assert (await api.call("POST", "/rpc/formations/my-bot/stop", headers=stream)).data["status"] == "stopped"
-
-
-LATER = [
-    ("PUT", "/rpc/formations/my-bot"),
-    ("POST", "/rpc/formations/my-bot/update"),
-    ("POST", "/rpc/formations/my-bot/update/stream"),
-    ("POST", "/rpc/formations/my-bot/rollback"),
-    ("POST", "/rpc/formations/my-bot/rollback/stream"),
-    ("POST", "/rpc/formations/my-bot/cancel-update"),
-    ("GET", "/rpc/formations/my-bot/download"),
-    ("GET", "/rpc/formations/my-bot/operation"),
-    ("POST", "/rpc/formations/my-bot/draft/files"),
-    ("POST", "/rpc/formations/validate"),
-    ("POST", "/rpc/dev/run"),
-    ("POST", "/rpc/dev/stop"),
-]
-
-
-@pytest.mark.parametrize(("method", "path"), LATER)
-async def test_what_comes_later_says_so(api: Api, method: str, path: str) -> None:
-    assert (await api.call(method, path, signed=False)).status == 401
-    for headers in ({}, {"Accept": "text/event-stream"}):
-        answer = await api.call(method, path, headers=headers, data=b"{}")
-        assert answer.status == 501
-        assert answer.json["code"] == 501
-        assert answer.json["error"] == "Not Implemented"
-        assert answer.json["cure"]
-    assert [entry["status"] for entry in await api.audited()] == [401, 501, 501]

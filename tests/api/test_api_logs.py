@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from muxi.process.log_rotation import LogLimits, rotate_all
 from tests.api.harness import Api, make_api, view
 
 LOGS = "/rpc/formations/my-bot/logs"
@@ -123,3 +124,45 @@ async def test_head_of_a_log_ends(api: Api) -> None:
     with trio.fail_after(30):
         answer = await api.call("HEAD", f"{LOGS}?follow=true", headers={"Accept": "text/event-stream"})
     assert answer.status == 200
+
+
+async def test_following_ends_when_the_formation_is_deleted_after_its_last_words(
+    api: Api, tmp_path: Path
+) -> None:
+    with trio.fail_after(30):
+        async with api.events("GET", f"{LOGS}?follow=true&stream=stdout") as exchange:
+            assert (await exchange.event())[0] == "connected"
+            _append(tmp_path / "my-bot-out.log", "last words")
+            (tmp_path / "my-bot-out.log").unlink()
+            api.fleet.deleted.set()
+            name, data = await exchange.event()
+            assert (name, data["line"]) == ("log", "last words")
+            assert await exchange.event() == (
+                "end",
+                {
+                    "formation_id": "my-bot",
+                    "reason": "deleted",
+                    "message": "The formation was deleted.",
+                    "type": "end",
+                },
+            )
+            await exchange.ended.wait()
+
+
+async def test_rotated_lines_are_among_the_last_and_rotation_disturbs_no_follower(
+    api: Api, tmp_path: Path
+) -> None:
+    log = tmp_path / "my-bot-out.log"
+    limits = LogLimits(max_size=1024, max_files=1000)
+    with trio.fail_after(30):
+        async with api.events("GET", f"{LOGS}?follow=true&stream=stdout") as exchange:
+            assert (await exchange.event())[0] == "connected"
+            for number in range(150, 600):
+                _append(log, f"out {number}")
+                if number % 50 == 0:
+                    await trio.to_thread.run_sync(rotate_all, [log], limits)
+            for number in range(150, 600):
+                assert (await exchange.event())[1]["line"] == f"out {number}"
+            await exchange.leave()
+    logs = (await api.get(f"{LOGS}?lines=600&stream=stdout")).data["logs"]
+    assert logs == {"stdout": [f"out {number}" for number in range(600)]}

@@ -48,6 +48,12 @@ async def test_docs_are_elsewhere(api: Api) -> None:
     assert (answer.status, answer.headers["location"]) == (302, "https://muxi.org/docs")
 
 
+async def test_status_says_which_limits_are_in_force(tmp_path: Path) -> None:
+    in_force = {"memory": "watch", "cpu": "none", "note": "cgroup v2: Read-only file system"}
+    api = make_api(tmp_path, in_force=in_force)
+    assert (await api.get("/rpc/server/status")).data["limits"] == in_force
+
+
 async def test_status_is_a_superset_for_all_clients(api: Api) -> None:
     data = (await api.get("/rpc/server/status")).data
     assert data["server"] == {

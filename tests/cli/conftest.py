@@ -113,7 +113,7 @@ def fake_server(installation: Installation) -> Iterator[FakeServer]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the base class's names
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the base class's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             pass

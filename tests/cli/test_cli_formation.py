@@ -33,7 +33,9 @@ ITEM = {
     "healthy": True,
     "version": {"semantic": "1.2.0", "current": "9f86"},
     "reason": "restarted after killed by SIGKILL",
+    "usage": {"processes": 3, "threads": 12, "memory": 123456789, "cpu_seconds": 1.25, "open_files": 30},
 }
+USAGE_COLUMNS = ("MEMORY", "CPU", "PROCS")
 STAGES: list[tuple[str, dict[str, object]]] = [
     ("progress", {"stage": stage, "message": f"{stage} ..."}) for stage in ("extracting", "spawning")
 ]
@@ -134,7 +136,7 @@ def test_one_that_exists_is_left_alone(
     assert main.run(["formation", "deploy", str(formation)]) == 1
     err = capsys.readouterr().err
     assert "'my-agent' already exists" in err
-    assert "formation delete my-agent" in err
+    assert "formation update" in err
     assert fake_server.routes() == [("GET", "/rpc/formations/my-agent")]
 
 
@@ -209,9 +211,21 @@ def test_list_is_a_line_each(fake_server: FakeServer, capsys: pytest.CaptureFixt
     fake_server.json("GET", "/rpc/formations", {"formations": [ITEM, other], "total": 2})
     assert main.run(["formation", "list"]) == 0
     heading, first, second = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["ID", "STATUS", "VERSION", "PORT", "PID", "UPTIME", "RESTARTS"]
-    assert first.split() == ["a-first", "stopped", "-", "-", "-", "0s", "-"]
-    assert second.split() == ["my-agent", "running", "1.2.0", "8001", "4711", "1m", "33s", "2"]
+    assert heading.split() == ["ID", "STATUS", "VERSION", "PORT", "PID", "UPTIME", "RESTARTS", *USAGE_COLUMNS]
+    assert first.split() == ["a-first", "stopped", "-", "-", "-", "0s", "-", "-", "-", "-"]
+    assert second.split() == [
+        "my-agent",
+        "running",
+        "1.2.0",
+        "8001",
+        "4711",
+        "1m",
+        "33s",
+        "2",
+        "118M",
+        "1.25s",
+        "3",
+    ]
 
 
 def test_an_empty_list_says_what_next_and_prints_nothing(
@@ -247,13 +261,28 @@ def test_get_shows_why(fake_server: FakeServer, capsys: pytest.CaptureFixture[st
     assert main.run(["formation", "get", "my-agent"]) == 0
     out = capsys.readouterr().out
     for line in (
-        "Restarts:  2",
-        "Reason:    restarted after",
-        "Last exit: killed by SIGKILL",
-        "Version:   1.2.0",
+        "Restarts:   2",
+        "Reason:     restarted after",
+        "Last exit:  killed by SIGKILL",
+        "Version:    1.2.0",
+        "Memory:     118M",
+        "CPU time:   1.25s",
+        "Processes:  3",
+        "Threads:    12",
+        "Open files: 30",
     ):
         assert line in out
     assert f"http://127.0.0.1:{fake_server.port}/api/my-agent" in out
+    assert "Crash loop" not in out
+
+
+def test_get_shows_what_is_special(fake_server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    special = {"crash_loop": True, "adopted": True, "depends_on": ["store", "search"]}
+    fake_server.json("GET", "/rpc/formations/my-agent", {**ITEM, **special})
+    assert main.run(["formation", "get", "my-agent"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in ("Crash loop: yes", "Adopted: yes", "Depends on: store, search"):
+        assert words in out
 
 
 @pytest.mark.parametrize(
@@ -349,6 +378,20 @@ def test_following_prints_lines_until_the_server_ends_it(
     ]
 
 
+def test_following_ends_well_when_the_formation_is_deleted(
+    fake_server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_server.events(
+        "GET",
+        "/rpc/formations/my-agent/logs",
+        ("connected", {"formation_id": "my-agent"}),
+        ("log", {"stream": "stdout", "line": "last words"}),
+        ("end", {"reason": "deleted", "message": "The formation was deleted."}),
+    )
+    assert main.run(["formation", "logs", "-f", "my-agent"]) == 0
+    assert capsys.readouterr() == ("last words\n", "The formation was deleted.\n")
+
+
 def test_status_shows_server_formations_and_ports(
     fake_server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -356,13 +399,21 @@ def test_status_shows_server_formations_and_ports(
         "server": {"server_id": "server-x", "version": "1.0", "uptime": 3700},
         "formations": {"total": 2, "running": 1},
         "ports": {"range": "8000-8999", "available": 998},
+        "limits": {"memory": "cgroup v2", "open_files": "rlimit", "note": ""},
     }
     fake_server.json("GET", "/health", {"status": "ok"})
     fake_server.json("GET", "/rpc/server/status", status)
     assert main.run(["status"]) == 0
     out = capsys.readouterr().out
-    for line in ("Status:  ok", "Uptime:  1h 1m", "Running: 1", "Range:     8000-8999"):
+    for line in (
+        "Status:  ok",
+        "Uptime:  1h 1m",
+        "Running: 1",
+        "Range:     8000-8999",
+        "Memory:     cgroup v2",
+    ):
         assert line in out
+    assert "Note" not in out
     assert main.run(["status", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["server"] == status["server"]

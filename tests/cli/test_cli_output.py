@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muxi.cli.output import as_text, clean, duration_text, plain_table, print_facts, print_table
+from muxi.cli.output import (
+    as_text,
+    clean,
+    cpu_text,
+    duration_text,
+    plain_table,
+    print_facts,
+    print_table,
+    size_text,
+)
 
 
 class Terminal(io.StringIO):
@@ -49,6 +58,31 @@ def test_clean_text_is_printable_and_as_long(text: str) -> None:
     cleaned = clean(text)
     assert len(cleaned) == len(text)
     assert cleaned.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1024, "1K"),
+        (123456789, "118M"),
+        (1.5 * 1024**3, "1.5G"),
+        (900 * 1024**4, "900T"),
+        (None, ""),
+        (True, ""),
+        ("1", ""),
+    ],
+)
+def test_sizes_are_short(size: object, text: str) -> None:
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0.00s"), (1.256, "1.26s"), (10.5, "10s"), (3700, "1h 1m"), (None, "")]
+)
+def test_processor_time_is_short(seconds: object, text: str) -> None:
+    assert cpu_text(seconds) == text
 
 
 def test_facts_line_up_below_their_title() -> None:

@@ -209,12 +209,12 @@ def test_yaml_aliases_are_values_like_others(place: Place) -> None:
 
 def test_pending_keys_are_noted_when_they_differ_from_their_default(place: Place) -> None:
     notes = place.load(
-        "formations:\n  keep_backups: 3\n  log_max_files: 10\n  runtime_type: native\n"
+        "formations:\n  pids_dir: elsewhere\n  log_max_files: 10\n  runtime_type: native\n"
         "rce:\n  auth_token: rce_0123456789abcdef\n"
     ).notes
     words = "is accepted for compatibility; it has no effect in this version"
     assert notes == (
-        f"config.yaml:2: formations.keep_backups {words}",
+        f"config.yaml:2: formations.pids_dir {words}",
         f"config.yaml:6: rce.auth_token {words}",
     )
 
@@ -327,6 +327,13 @@ def test_only_what_the_original_init_really_set_is_noted(place: Place) -> None:
 )
 def test_a_false_without_zeros_all_around_is_meant(place: Place, text: str) -> None:
     assert place.load(text).config.formations.auto_restart is False
+
+
+@pytest.mark.parametrize("more", ["", ", log_max_size: 0", ", log_max_size: 0, log_max_files: 5"])
+def test_rotation_is_off_only_when_that_is_meant(place: Place, more: str) -> None:
+    formations = place.load(f"formations: {{log_rotation_enabled: false{more}}}").config.formations
+    assert formations.log_rotation_enabled is False
+    assert formations.log_max_size == 10 * 1024 * 1024
 
 
 def test_a_health_check_is_switched_off_only_on_purpose(place: Place) -> None:

@@ -10,9 +10,9 @@ AGENT = Path(__file__).with_name("agent.py")
 CRASHES = "import sys\nprint('no model key found', flush=True)\nsys.exit(3)\n"
 
 
-def agent_bundle(formation_id: str) -> bytes:
+def agent_bundle(formation_id: str, version: str = "1.0.0") -> bytes:
     """A formation that answers what a FormationClient asks."""
-    return bundle(formation_id, {"app.py": AGENT.read_bytes()})
+    return bundle(formation_id, {"app.py": AGENT.read_bytes()}, version=version)
 
 
 def crashing_bundle(formation_id: str) -> bytes:

@@ -115,7 +115,8 @@ def test_stop_start_restart(client: SdkClient, deploy: Callable[[str], str]) -> 
 def test_restart_and_start_step_by_step(client: SdkClient, deploy: Callable[[str], str]) -> None:
     name = deploy("steps")
     *steps, last = client.stream("restart_formation_stream", name)
-    assert steps[0].data["stage"] == "stopping"
+    stages = list(dict.fromkeys(step.data["stage"] for step in steps if step.data["stage"] != "draining"))
+    assert stages == ["stopping", "validating", "resolving_runtime", "spawning", "health_check"]
     assert (last.name, last.data["status"]) == ("complete", "running")
     client.call("stop_formation", name)
     *steps, last = client.stream("start_formation_stream", name)
@@ -224,21 +225,46 @@ def test_an_error_of_a_streaming_call_is_an_event(client: SdkClient, deploy: Cal
     (event,) = client.stream("deploy_formation_stream", name, {"bundle": encoded(agent_bundle(name))})
     assert (event.name, event.data["error"]) == ("error", "FormationExists")
     (event,) = client.stream("update_formation_stream", name, {})
-    assert event.name == "error"
-    assert "not supported" in event.data["message"]
+    assert (event.name, event.data["error"]) == ("error", "InvalidPayload")
+    (event,) = client.stream("rollback_formation_stream", "nobody")
+    assert (event.name, event.data["message"]) == ("error", "Formation not found")
 
 
-@pytest.mark.parametrize(
-    ("method", "args"), [("update_formation", ({},)), ("rollback_formation", ()), ("cancel_update", ())]
-)
-def test_what_this_version_can_not_do_says_so(
-    client: SdkClient, method: str, args: tuple[object, ...]
-) -> None:
+def test_update_and_rollback(client: SdkClient, deploy: Callable[[str], str]) -> None:
+    name = deploy("updated")
+    before = client.call("get_formation", name)
+    new = {"bundle": encoded(agent_bundle(name, "1.1.0")), "version": "1.1.0"}
+    answer = client.call("update_formation", name, new)
+    assert (answer["id"], answer["status"], answer["version"]) == (name, "running", "1.1.0")
+    after = client.call("get_formation", name)
+    assert (after["version"]["semantic"], after["port"]) == ("1.1.0", answer["port"])
+    assert after["pid"] != before["pid"]
     with pytest.raises(SdkError) as raised:
-        client.call(method, "anything", *args)
-    assert (raised.value.type, raised.value.status_code) == ("ServerError", 501)
-    assert "not supported by this version" in raised.value.message
-    assert raised.value.details["cure"]
+        client.call("update_formation", name, new)
+    assert (raised.value.type, raised.value.status_code) == ("ConflictError", 409)
+    back = client.call("rollback_formation", name)
+    assert (back["id"], back["previous_version"], back["current_version"]) == (name, "2", "1")
+    assert client.call("get_formation", name)["version"]["semantic"] == "1.0.0"
+
+
+def test_update_and_rollback_step_by_step(client: SdkClient, deploy: Callable[[str], str]) -> None:
+    name = deploy("steps-on")
+    *steps, last = client.stream(
+        "update_formation_stream", name, {"bundle": encoded(agent_bundle(name, "1.1.0"))}
+    )
+    stages = {step.data["stage"] for step in steps}
+    assert {"extracting", "spawning_staging", "health_check", "swapping", "stopping_old"} <= stages
+    assert (last.name, last.data["previous_version"], last.data["new_version"]) == ("complete", "1", "2")
+    *steps, last = client.stream("rollback_formation_stream", name)
+    assert "swapping" in {step.data["stage"] for step in steps}
+    assert (last.name, last.data["formation_id"], type(last.data["port"])) == ("complete", name, int)
+
+
+def test_a_cancel_without_an_update(client: SdkClient, deploy: Callable[[str], str]) -> None:
+    with pytest.raises(SdkError) as raised:
+        client.call("cancel_update", deploy("quiet"))
+    assert raised.value.status_code == 400
+    assert raised.value.message == "No update in progress for this formation"
 
 
 @pytest.mark.parametrize("wrong", ["secret", "key"])

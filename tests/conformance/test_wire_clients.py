@@ -39,6 +39,7 @@ STATUS: Shape = {
 }
 HEALTH: Shape = {"status": str, "formations": int, "port_pool": {**PORTS, "total": int}}
 DEPLOYED: Shape = {"id": str, "port": int, "version": str, "status": str}
+ROLLED_BACK: Shape = {"id": str, "previous_version": str, "current_version": str}
 LOGS: Shape = {"formation_id": str, "logs": {"stdout": [str], "stderr": [str]}}
 PROGRESS: dict[str, type] = {
     "stage": str,
@@ -250,26 +251,55 @@ def test_not_signed(server: LiveServer, caller: Caller) -> None:
     check_failure(exchange(server.url, unsigned), 401, "Missing authorization header")
 
 
-def test_what_this_version_can_not_do(server: LiveServer, caller: Caller) -> None:
-    update = ("POST", f"{BASE}/x-1/update") if caller is TYPESCRIPT else ("PUT", f"{BASE}/x-1")
-    for method, target in (update, ("POST", f"{BASE}/x-1/rollback"), ("POST", f"{BASE}/x-1/cancel-update")):
-        answer = call(server, caller, method, target)
-        assert answer.status == 501
-        decode(answer.json, FAILURE)
-        assert "not supported by this version" in answer.json["message"]
-
-
-def test_an_update_is_refused_though_its_bundle_comes_chunked(server: LiveServer) -> None:
+def update_request(server: LiveServer, caller: Caller, name: str, version: str, *, stream: bool) -> bytes:
+    packed = agent_bundle(name, version)
+    if caller is TYPESCRIPT:
+        body = json.dumps({"bundle": base64.b64encode(packed).decode()}).encode()
+        path = f"{BASE}/{name}/update"
+        return caller.call(
+            server, "POST", caller.streamed(path) if stream else path, stream=stream, body=body
+        )
     more = [
         ("Content-Type", "application/gzip"),
-        ("X-Formation-Version", "2.0.0"),
+        ("X-Formation-Version", version),
         ("Transfer-Encoding", "chunked"),
     ]
-    body = chunked(agent_bundle("x-1"))
-    for client in (GO, CLI):
-        for stream in (False, True):
-            raw = client.call(server, "PUT", f"{BASE}/x-1", body=body, more=more, stream=stream)
-            assert exchange(server.url, raw).status == 501
+    return caller.call(server, "PUT", f"{BASE}/{name}", stream=stream, body=chunked(packed), more=more)
+
+
+def test_update_and_rollback(server: LiveServer, caller: Caller, formation: str) -> None:
+    answer = exchange(server.url, update_request(server, caller, formation, "1.1.0", stream=False))
+    assert answer.status == 200, answer.body
+    decode(answer.data, DEPLOYED)
+    assert answer.data["version"] == "1.1.0"
+    same = exchange(server.url, update_request(server, caller, formation, "1.1.0", stream=False))
+    check_failure(same, 409, "No changes detected: these files are deployed already.")
+    answer = call(server, caller, "POST", f"{BASE}/{formation}/rollback")
+    assert answer.status == 200, answer.body
+    decode(answer.data, ROLLED_BACK)
+    got = call(server, caller, "GET", f"{BASE}/{formation}")
+    assert got.data["version"]["semantic"] == "1.0.0"
+
+
+def test_update_and_rollback_step_by_step(server: LiveServer, caller: Caller, formation: str) -> None:
+    updated = exchange(server.url, update_request(server, caller, formation, "1.1.0", stream=True))
+    target = caller.streamed(f"{BASE}/{formation}/rollback")
+    rolled_back = call(server, caller, "POST", target, stream=True)
+    for answer in (updated, rolled_back):
+        assert answer.status == 200, answer.body
+        *steps, (name, last) = events(answer.body.decode().splitlines(keepends=True))
+        for step, data in steps:
+            assert step == "progress"
+            assert all(type(data[field]) is kind for field, kind in PROGRESS.items() if field in data)
+        assert name == "complete"
+        decode(last, COMPLETE | {"previous_version": str, "new_version": str})
+
+
+def test_a_cancel_without_an_update(server: LiveServer, caller: Caller, formation: str) -> None:
+    answer = call(server, caller, "POST", f"{BASE}/{formation}/cancel-update")
+    check_failure(answer, 400, "No update in progress for this formation")
+    unknown = call(server, caller, "POST", f"{BASE}/nobody/cancel-update")
+    check_failure(unknown, 404, "Formation not found")
 
 
 def check_failure(answer: Answer, status: int, message: str) -> None:

@@ -5,7 +5,7 @@ import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -14,18 +14,21 @@ from muxi.config.model import Config, Paths, defaults
 from muxi.errors import Conflict, FormationFailed, MuxiError, NotFound, OperatorError, RequestError
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
-from muxi.formation.owner import Owner
 from muxi.formation.upload import Upload, receive
+from muxi.process.spawn import spawn
 from muxi.registry import store
 from muxi.registry.ports import PortPool
+from muxi.registry.records import ProcessRecord
 from muxi.registry.routes import RouteTable
-from tests.live import bundle
+from tests.live import bundle, free_ports
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from muxi.formation.operation import Operation
+    from muxi.process.handle import Handle
+    from muxi.process.spec import ProcessSpec
 
 FOREVER = "import time\nprint('not listening', flush=True)\ntime.sleep(600)\n"
 CRASHING = "import sys\nprint('about to fail', flush=True)\nsys.exit('the reason')\n"
@@ -37,7 +40,7 @@ def configuration(tmp_path: Path, **changes: object) -> Config:
     check = replace(config.formations.deployment.health_check, interval=0.05, timeout=30.0)
     deployment = replace(config.formations.deployment, health_check=check, force_kill_timeout=2.0)
     formations = replace(
-        config.formations, deployment=deployment, port_range=(21000, 21500), restart_delay=0.05
+        config.formations, deployment=deployment, port_range=free_ports(), restart_delay=0.05
     )
     return replace(config, formations=replace(formations, **changes))  # type: ignore[arg-type]
 
@@ -53,6 +56,7 @@ class House:
         self.registry = store.load(config.paths.data_dir / "registry.json")
         self.routes = RouteTable()
         self.ports = PortPool(start, end)
+        self.log_problems: dict[str, str] = {}
         self.facilities = Facilities(
             config=config,
             registry=self.registry,
@@ -61,6 +65,7 @@ class House:
             server_url="http://localhost:7890",
             search_path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             restoring=trio.CapacityLimiter(4),
+            log_problems=self.log_problems,
         )
         self.fleet = Fleet(self.facilities)
 
@@ -324,28 +329,29 @@ async def test_what_marks_a_process_is_on_disk_before_the_process_is_there(
     """Else a server killed in that moment would leave a process that nobody knows."""
     seen: list[object] = []
 
-    async def launched(owner: Owner, *arguments: object, **options: object) -> None:
-        (record,) = store.load(owner.facilities.registry.path).records.values()
+    async def note_and_spawn(spec: ProcessSpec, **how: Any) -> Handle:
+        (record,) = store.load(tmp_path / "data" / "registry.json").records.values()
         seen.append(record.process)
-        await real(owner, *arguments, **options)  # type: ignore[arg-type]
+        return await spawn(spec, **how)
 
-    real = Owner.launch
-    monkeypatch.setattr(Owner, "launch", launched)
+    monkeypatch.setattr("muxi.formation.facilities.spawn", note_and_spawn)
     async with house(configuration(tmp_path)) as made:
         await made.deploy("my-bot")
         (mark,) = seen
-        assert isinstance(mark, dict)
+        assert isinstance(mark, ProcessRecord)
         found = made.registry.records["my-bot"].process
         assert found is not None
-        assert mark == {"token_sha256": found["token_sha256"]}
-        assert found["pid"] == made.fleet.get("my-bot").pid
+        assert mark == ProcessRecord(token_sha256=found.token_sha256, release=1, port=found.port)
+        assert (found.pid, found.state) == (made.fleet.get("my-bot").pid, "running")
 
 
 async def test_a_record_without_a_committed_release_is_cleared_away(tmp_path: Path) -> None:
     config = configuration(tmp_path)
     async with house(config) as made:
         await made.deploy("my-bot")
-    (made.facilities.formations_dir / "my-bot" / "version.json").unlink()
+    # What a server leaves that is killed between placing and committing.
+    for name in ("version.json", "current"):
+        (made.facilities.formations_dir / "my-bot" / name).unlink()
     async with house(config) as made:
         for operation in await made.fleet.restore():
             await operation.wait()
@@ -394,3 +400,27 @@ async def test_stop_does_not_wait_for_a_start_that_hangs(tmp_path: Path) -> None
         with pytest.raises(Conflict):
             await starting.wait()
         assert made.fleet.get("my-bot").status == "stopped"
+
+
+async def test_why_output_is_not_kept_is_the_reason_of_a_formation_without_another(tmp_path: Path) -> None:
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy("my-bot")
+        made.log_problems["my-bot"] = "the disk is full"
+        assert made.fleet.get("my-bot").reason == "the disk is full"
+        made.log_problems.clear()
+        assert made.fleet.get("my-bot").reason is None
+
+
+async def test_a_deletion_is_told_to_those_who_wait_and_a_stop_is_none(tmp_path: Path) -> None:
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy("my-bot")
+        deletion = made.fleet.deletion("my-bot")
+        await made.fleet.stop("my-bot").wait()
+        await made.fleet.start("my-bot").wait()
+        assert not deletion.is_set()
+        await made.fleet.delete("my-bot").wait()
+        with trio.fail_after(30):
+            await deletion.wait()
+        await made.deploy("my-bot")
+        deletion = made.fleet.deletion("my-bot")
+    assert not deletion.is_set()  # the end of the server is none, either

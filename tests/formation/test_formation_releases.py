@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from muxi.errors import BundleError, StorageError
+from muxi import files
+from muxi.errors import BundleError, RequestError, StorageError
 from muxi.formation import releases as releases_module
+from muxi.formation import state as state_module
 from muxi.formation import versions
 from muxi.formation.disk import remove_tree
 from muxi.formation.releases import Release, Releases, sweep, workspace
@@ -119,6 +121,113 @@ def test_a_placed_release_is_not_current_until_it_is_committed(base: Path) -> No
     assert releases.previous() == first
 
 
+def test_as_many_old_releases_are_kept_as_are_asked_for(base: Path) -> None:
+    releases = Releases(base, "hello", keep=3)
+    made = [install(base, releases, f"1.{n}.0") for n in range(6)]
+    assert releases.kept() == [made[5], made[4], made[3], made[2]]
+    assert {path.name for path in (releases.home / "releases").iterdir()} == {"3", "4", "5", "6"}
+    fewer = Releases(base, "hello", keep=1)
+    last = install(base, fewer, "2.0.0")
+    assert fewer.kept() == [last, made[5]]
+    assert {path.name for path in (releases.home / "releases").iterdir()} == {"6", "7"}
+
+
+def test_a_rollback_and_again_forward(base: Path) -> None:
+    releases = Releases(base, "hello", keep=3)
+    first, second, third = (install(base, releases, f"{n}.0.0") for n in (1, 2, 3))
+    assert releases.rollback_target() == second
+    assert releases.roll_back() == second
+    assert (releases.current(), releases.previous()) == (second, third)
+    assert (releases.home / "current").readlink().as_posix() == "releases/2"
+    assert (releases.home / "previous").readlink().as_posix() == "releases/3"
+    assert releases.roll_back() == third
+    assert releases.roll_back(1) == first
+    assert releases.kept() == [first, third, second]
+    fourth = install(base, releases, "4.0.0")
+    assert fourth.number == 4
+    assert releases.kept() == [fourth, first, third, second]
+
+
+def test_a_rollback_to_what_is_not_there_changes_nothing(base: Path) -> None:
+    releases = Releases(base, "hello")
+    for target in (None, 1):
+        with pytest.raises(RequestError) as caught:
+            releases.rollback_target(target)
+        assert caught.value.code == "NoPreviousVersion"
+    install(base, releases)
+    install(base, releases, "2.0.0")
+    before = (releases.home / "version.json").read_bytes()
+    for number, said in ((2, "is the current one"), (9, "is not kept; releases to roll back to: 1")):
+        with pytest.raises(RequestError, match=said) as caught:
+            releases.roll_back(number)
+        assert (caught.value.status, caught.value.code) == (400, "ReleaseNotFound")
+    assert (releases.home / "version.json").read_bytes() == before
+    remove_tree(releases.home / "releases" / "1")
+    with pytest.raises(StorageError, match="files of release 1 are gone"):
+        releases.rollback_target()
+
+
+def test_a_lost_version_json_costs_no_release(base: Path) -> None:
+    releases = Releases(base, "hello")
+    install(base, releases)
+    (releases.home / "version.json").unlink()
+    for action in (releases.recover, releases.current, lambda: install(base, releases)):
+        with pytest.raises(StorageError, match="is gone, though there are releases"):
+            action()
+    assert (releases.home / "releases" / "1" / "app.py").is_file()
+
+
+def test_what_a_discarded_release_brought_is_taken_back(base: Path) -> None:
+    releases = Releases(base, "hello")
+    install(base, releases, MUXI_md="live")
+    second = releases.place(
+        extracted(base, MUXI_md="bundled", memory_db="d"), semantic="2", bundle_hash="", content_hash=""
+    )
+    assert (second.path / "memory.db").read_text() == "d"
+    (releases.state / "memory.db-wal").write_text("made while it was tried")
+    releases.discard(second)
+    assert {path.name: path.read_text() for path in releases.state.iterdir()} == {"MUXI.md": "live"}
+
+
+def test_clearing_leaves_a_draft(base: Path) -> None:
+    releases = Releases(base, "hello")
+    install(base, releases, MUXI_md="x")
+    releases.draft.mkdir()
+    (releases.draft / "formation.afs").touch()
+    releases.clear()
+    assert [path.name for path in releases.home.iterdir()] == ["draft"]
+    assert releases.recover() is None
+    remove_tree(releases.draft)
+    releases.clear()
+    assert not releases.home.exists()
+
+
+def test_removing_what_was_never_deployed_leaves_a_draft(base: Path) -> None:
+    releases = Releases(base, "hello")
+    releases.place(extracted(base, MUXI_md="x"), semantic="1", bundle_hash="", content_hash="")
+    releases.draft.mkdir()
+    releases.remove()
+    assert [path.name for path in releases.home.iterdir()] == ["draft"]
+    install(base, releases)
+    releases.remove()
+    assert not releases.home.exists()
+
+
+def test_a_commit_that_is_not_synced_is_a_commit(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rename is done: telling the caller otherwise would have it undo what counts already."""
+
+    def not_synced(directory: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    releases = Releases(base, "hello")
+    install(base, releases)
+    second = releases.place(extracted(base), semantic="2", bundle_hash="", content_hash="")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sync_directory", not_synced)
+        releases.commit(second)
+    assert releases.current() == second
+
+
 def test_a_placed_release_can_be_discarded_and_a_committed_one_not(base: Path) -> None:
     releases = Releases(base, "hello")
     first = install(base, releases)
@@ -130,11 +239,16 @@ def test_a_placed_release_can_be_discarded_and_a_committed_one_not(base: Path) -
     assert first.path.is_dir()
 
 
-CRASHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+BEFORE: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "before the state is moved": lambda patch: patch.setattr(state_module, "_adopt", crash),
     "before the rename": lambda patch: patch.setattr(releases_module, "adopt_state", crash),
     "after the rename": lambda patch: patch.setattr(Releases, "commit", crash),
+    "before version.json": lambda patch: patch.setattr(versions, "save", crash),
+}
+AFTER: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before the links": lambda patch: patch.setattr(releases_module, "_point", crash),
-    "between the links and version.json": lambda patch: patch.setattr(versions, "save", crash),
+    "before the seeds are kept": lambda patch: patch.setattr(releases_module, "keep_seeds", crash),
+    "before old ones are removed": lambda patch: patch.setattr(releases_module, "remove_tree", crash),
 }
 
 
@@ -146,28 +260,67 @@ def crash(*_: object) -> None:
     raise Crash
 
 
-@pytest.mark.parametrize("place", CRASHES)
+@pytest.mark.parametrize("place", BEFORE)
 @pytest.mark.parametrize("deployed_before", [False, True])
-def test_a_crash_leaves_the_old_release_current_and_the_next_install_works(
+def test_a_crash_before_the_commit_leaves_the_old_release_and_the_next_install_works(
     base: Path, place: str, deployed_before: bool
 ) -> None:
     releases = Releases(base, "hello")
     before = install(base, releases) if deployed_before else None
     with pytest.MonkeyPatch.context() as patch:
-        CRASHES[place](patch)
+        BEFORE[place](patch)
         with pytest.raises(Crash):
-            install(base, releases, "2.0.0")
+            install(base, releases, "2.0.0", MUXI_md="brought by the new one")
     sweep(workspace(base))
     restarted = Releases(base, "hello")
-    assert restarted.current() == before
+    assert restarted.recover() == before
+    assert not (restarted.state / "MUXI.md").exists()
+    kept = {"1"} if deployed_before else set()
+    directory = restarted.home / "releases"
+    assert {path.name for path in directory.iterdir()} == kept
     if before is not None:
         assert (restarted.home / "current").resolve() == before.path
     after = install(base, restarted, "3.0.0")
     assert after.number == (2 if deployed_before else 1)
     assert restarted.current() == after
     assert restarted.previous() == before
-    kept = {"1", "2"} if deployed_before else {"1"}
-    assert {path.name for path in (restarted.home / "releases").iterdir()} == kept
+
+
+@pytest.mark.parametrize("place", AFTER)
+def test_a_crash_after_the_commit_leaves_the_new_release(base: Path, place: str) -> None:
+    releases = Releases(base, "hello")
+    install(base, releases)
+    second = install(base, releases, "2.0.0")
+    with pytest.MonkeyPatch.context() as patch:
+        AFTER[place](patch)
+        with pytest.raises(Crash):
+            install(base, releases, "3.0.0", MUXI_md="brought by the new one")
+    restarted = Releases(base, "hello")
+    found = restarted.recover()
+    assert found is not None
+    assert found.semantic == "3.0.0"
+    assert restarted.previous() == second
+    assert (restarted.home / "current").resolve() == found.path
+    assert {path.name for path in (restarted.home / "releases").iterdir()} == {"2", "3"}
+    assert (found.path / "MUXI.md").read_text() == "brought by the new one"
+    assert {path.name for path in restarted.state.iterdir()} == {"MUXI.md"}
+
+
+def test_a_disk_that_refuses_the_links_does_not_undo_a_commit(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    releases = Releases(base, "hello")
+    install(base, releases)
+    with monkeypatch.context() as patch:
+        patch.setattr(releases_module, "_point", full)
+        second = install(base, releases, "2.0.0")
+    assert releases.current() == second
+    assert (releases.home / "current").readlink().as_posix() == "releases/1"
+    assert releases.recover() == second
+    assert (releases.home / "current").readlink().as_posix() == "releases/2"
 
 
 @pytest.mark.parametrize("damage", ["current", "previous"])
@@ -179,7 +332,7 @@ def test_links_are_repaired_from_version_json(base: Path, damage: str) -> None:
         (releases.home / damage).unlink()
         if wrong is not None:
             (releases.home / damage).symlink_to(wrong)
-        releases.current()
+        releases.recover()
         expected = {"current": "releases/2", "previous": "releases/1"}[damage]
         assert (releases.home / damage).readlink().as_posix() == expected
     assert [path.name for path in releases.home.iterdir() if path.name.startswith(".")] == []

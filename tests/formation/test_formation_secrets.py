@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         (b"key: ${{ secrets.A }}", ("A",)),
         (b"key: ${{secrets.A}}", ("A",)),
         (b"key: ${{  secrets . A\t}}", ("A",)),
+        (b"key: >\n  ${{\n  secrets.A\r\n  }}", ("A",)),
         (b"a: ${{ secrets.A }}-${{ secrets.B }} ${{ secrets.A }}", ("A", "B")),
         (b"# a: ${{ secrets.A }}\n  # b: ${{ secrets.B }}\nc: ${{ secrets.C }} # see A", ("C",)),
         (b"a: ${{ user.A }} ${ secrets.B } {{ secrets.C }} ${{ secrets. }} ${{ secrets.D }", ()),

@@ -9,9 +9,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pytest
-
-from muxi.formation.fleet import Fleet
 from tests.integration.outside import RECORDER, configure, deployed, processes, until
 from tests.live import DEADLINE, bundle, environment, running, write_config
 
@@ -99,7 +96,6 @@ def test_a_registry_that_can_t_be_saved_shows_in_the_exit_status(tmp_path: Path)
         registry.rmdir()
 
 
-@pytest.mark.skipif(not hasattr(Fleet, "detach"), reason="formations can't be let go yet")
 def test_formations_may_be_kept(tmp_path: Path, marker: str) -> None:
     configure(tmp_path, {"server": {"on_stop": "keep"}})
     with running(tmp_path) as server:

@@ -43,12 +43,12 @@ def test_every_request_is_there(server: LiveServer) -> None:
             "audited",
             409,
         ),
-        "later": (
+        "nothing to go back to": (
             "POST",
             "/rpc/formations/audited/rollback",
             "/rpc/formations/{formation_id}/rollback",
             "audited",
-            501,
+            400,
         ),
         "wrong": ("GET", "/rpc/nothing/here", None, None, 404),
         "method": ("DELETE", "/rpc/server/status", None, None, 405),

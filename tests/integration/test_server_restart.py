@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, cast
 
-from tests.integration.outside import check_files, deployed, is_gone, processes, recorder, until
+from tests.integration.outside import check_files, deployed, processes, recorder, until
 from tests.live import running
 
 if TYPE_CHECKING:
@@ -40,20 +41,62 @@ def test_sigterm_ends_formations_and_the_next_start_brings_them_back(tmp_path: P
         assert server.rpc("POST", "/rpc/formations/stopped/start").status_code == 200
 
 
-def test_after_sigkill_there_is_exactly_one_process(tmp_path: Path, marker: str) -> None:
+def test_after_sigkill_a_formation_goes_on_as_if_nothing_had_happened(tmp_path: Path, marker: str) -> None:
     with running(tmp_path) as server:
         deployed(server, "survivor", command=[*COMMAND, marker])
         before = server.formation("survivor")
         server.process.kill()
         server.process.wait()
-    old = cast("int", before["pid"])
+    assert processes(marker) == {before["pid"]}
     with running(tmp_path) as server:
-        server.wait_until("survivor", status="running", healthy=True)
-        assert processes(marker) == {pid_of(server, "survivor")}
-        assert is_gone(old) or pid_of(server, "survivor") == old
-        assert server.formation("survivor")["port"] == before["port"]
-        assert server.get("/api/survivor/x").json() == {"pid": pid_of(server, "survivor")}
+        # No waiting: the first request is answered by the very process.
+        assert server.get("/api/survivor/x").json() == {"pid": before["pid"]}
+        with server.client.stream("GET", f"{server.url}/api/survivor/stream") as proxied:
+            assert next(proxied.iter_raw()) == b"data: 1\n\n"
+        after = server.formation("survivor")
+        assert processes(marker) == {before["pid"]}
+        for name in ("pid", "port", "restart_count", "status", "healthy"):
+            assert after[name] == before[name]
+        assert (before["adopted"], after["adopted"]) == (False, True)
+        assert cast("int", after["uptime"]) >= cast("int", before["uptime"])
+        # It is supervised as ever; how it ended, its parent alone was told.
+        os.kill(pid_of(server, "survivor"), signal.SIGKILL)
+        back = server.wait_until("survivor", status="running", restart_count=1)
+        assert back["adopted"] is False
+        assert "nobody knows how" in str(back["last_exit"]) or "SIGKILL" in str(back["last_exit"])
+        assert server.get("/api/survivor/x").json() == {"pid": back["pid"]}
+        assert server.rpc("POST", "/rpc/formations/survivor/stop").status_code == 200
     assert processes(marker) == set()
+
+
+def test_after_two_kills_in_a_row_it_is_still_the_same_process(tmp_path: Path, marker: str) -> None:
+    pids: set[int] = set()
+    for _ in range(3):
+        with running(tmp_path) as server:
+            if not pids:
+                deployed(server, "survivor", command=[*COMMAND, marker])
+            pids.add(cast("int", server.get("/api/survivor/x").json()["pid"]))
+            server.process.kill()
+            server.process.wait()
+        assert processes(marker) == pids
+    with running(tmp_path) as server:
+        assert server.terminate() == 0
+    assert processes(marker) == set()
+
+
+def test_one_that_hangs_is_adopted_and_then_restarted(tmp_path: Path, marker: str) -> None:
+    """The server is killed, and while there is none, the formation stops to answer."""
+    with running(tmp_path) as server:
+        health = {"liveness": {"threshold": 1}, "readiness": {"interval": "200ms", "timeout": "200ms"}}
+        deployed(server, "hangs", command=[*COMMAND, marker], health=health)
+        pid = pid_of(server, "hangs")
+        server.process.kill()
+        server.process.wait()
+    os.kill(pid, signal.SIGSTOP)
+    with running(tmp_path) as server:
+        back = server.wait_until("hangs", status="running", restart_count=1)
+        assert back["pid"] != pid
+        assert server.get("/api/hangs/x").json() == {"pid": back["pid"]}
 
 
 def test_sigkill_during_a_deploy_leaves_nothing(tmp_path: Path, marker: str) -> None:

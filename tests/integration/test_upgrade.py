@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from muxi.formation.fleet import Fleet
 from muxi.registry.lock import holder
 from tests.integration.outside import deployed, muxi, processes, until
 from tests.live import running
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from tests.live import LiveServer
 
 COMMAND = ["python3", "app.py"]
-ADOPTS = hasattr(Fleet, "detach")
-"""Whether formations are let go and adopted; without it they are ended and started again."""
 
 
 def server_status(server: LiveServer) -> dict[str, Any]:
@@ -105,9 +102,8 @@ def test_nobody_notices_an_upgrade(tmp_path: Path, marker: str) -> None:
         assert holder(server.data) == server.process.pid
         server.wait_until("constant", status="running", healthy=True)
         assert len(processes(marker)) == 1
-        if ADOPTS:
-            assert work.pids == {formation["pid"]}
-            assert server.formation("constant")["restart_count"] == 0
+        assert work.pids == {formation["pid"]}
+        assert server.formation("constant")["restart_count"] == 0
         assert server.terminate() == 0
     assert processes(marker) == set()
 

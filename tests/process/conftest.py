@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +13,21 @@ import pytest
 import trio
 
 from muxi.process import procfs
-from muxi.process.spec import HealthCheck, ProcessSpec
+from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
+from muxi.process.spec import ProcessSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 APPS = Path(__file__).parent / "apps"
-QUICK = HealthCheck(interval=0.05, timeout=5.0, startup_timeout=30.0, period=0.05)
+QUICK = HealthCheck(
+    start_up=StartUp(interval=0.05, timeout=5.0, budget=30.0),
+    readiness=Readiness(interval=0.05, timeout=5.0),
+    liveness=Liveness(threshold=0),
+)
+NO_CHECK = HealthCheck(
+    start_up=StartUp(paths=(), interval=0.0), readiness=Readiness(paths=()), liveness=Liveness(threshold=0)
+)
 
 
 class MakeSpec(Protocol):
@@ -30,6 +40,15 @@ class MakeSpec(Protocol):
 
 @pytest.fixture
 def port() -> int:
+    return _free_port()
+
+
+@pytest.fixture
+def other_port() -> int:
+    return _free_port()
+
+
+def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -95,3 +114,26 @@ def is_alive() -> Callable[[int], bool]:
 @pytest.fixture
 def count_fds() -> Callable[[], int]:
     return lambda: len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Mount a file system of 1 MiB; skipped where we may not."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if request.param == "tmpfs":
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    else:
+        image = tmp_path / "image"
+        with image.open("wb") as file:
+            file.truncate(1 << 20)
+        make = ["mkfs.ext4", "-q", "-O", "^has_journal", str(image)]
+        made = subprocess.run(make, capture_output=True, check=False)
+        command = ["mount", "-o", "loop", str(image), str(disk)]
+        if made.returncode:
+            pytest.skip("no ext4 can be made here")
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield disk
+    # Lazily: a thread that was left alone with its last rotation may still have a file open.
+    subprocess.run(["umount", "-l", str(disk)], check=True)

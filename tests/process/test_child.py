@@ -95,6 +95,43 @@ async def test_grandchild_may_finish_after_its_parent_has_gone(
     await child.end(expected=True)
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_stray_without_group_and_token_is_known_by_its_parents(
+    make_spec: MakeSpec, tmp_path: Path, eventually: Eventually, at_once: bool
+) -> None:
+    """It ignores TERM, while its parents do not: when it is killed, they have left it already."""
+    child = await spawn(make_spec("disowned.py", str(tmp_path / "stray")))
+    await eventually((tmp_path / "stray").exists)
+    stray = int((tmp_path / "stray").read_text())
+    if not at_once:
+        with trio.move_on_after(0.3):
+            await child.ask_to_end()
+        assert alive(stray)
+    with trio.fail_after(30):
+        await child.end(expected=True)
+    assert not alive(stray)
+
+
+async def test_term_is_sent_once_to_each(make_spec: MakeSpec, tmp_path: Path, eventually: Eventually) -> None:
+    """Many programs take a second one for an order to leave everything as it is."""
+    code = (
+        "import os, signal, sys, time\n"
+        "def note(*_): os.write(1, b'TERM\\n')\n"
+        "signal.signal(signal.SIGTERM, note)\n"
+        "helper = os.fork()\n"
+        "print('up', flush=True)\n"
+        "end = time.monotonic() + 0.5\n"
+        "while time.monotonic() < end: time.sleep(0.05)\n"
+    )
+    spec = make_spec(code)
+    child = await spawn(spec)
+    await eventually(lambda: spec.stdout.read_text().count("up") == 2)
+    with trio.fail_after(30):
+        await child.ask_to_end()
+        await child.end(expected=True)
+    assert spec.stdout.read_text().count("TERM") == 2
+
+
 async def test_group_is_killed_before_the_leader_is_reaped(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +170,7 @@ async def test_one_that_cannot_be_killed_is_reported(
     child = await spawn(make_spec(SLEEP))
     with monkeypatch.context() as patch:
         patch.setattr(tree, "signal_group", lambda *_: None)  # as if it hung in the kernel
+        patch.setattr(tree.Family, "signal", lambda *_: None)
         patch.setattr(child_module, "KILL_TIMEOUT", 0.05)
         with pytest.raises(OperatorError, match=f"Process {child.pid} does not end") as caught:
             await child.end(expected=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxi.process.inotify import FileWatch
+from muxi.process.inotify import DirectoryWatch, FileWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,3 +90,37 @@ def test_no_directory_no_watch(tmp_path: Path, count_fds: Callable[[], int]) -> 
     with pytest.raises(FileNotFoundError):
         FileWatch(tmp_path / "no" / "file")
     assert count_fds() == before
+
+
+async def test_a_directory_tells_which_files_were_written_to(tmp_path: Path) -> None:
+    quiet, busy = tmp_path / "quiet.log", tmp_path / "busy.log"
+    write(quiet, "before")
+    watch = DirectoryWatch(tmp_path)
+    try:
+        with trio.fail_after(30):
+            write(busy, "one")
+            write(busy, "two")
+            assert await watch.wait() == {"busy.log"}
+            write(quiet, "now")
+            replace(busy)
+            assert await watch.wait() == {"quiet.log", "busy.new", "busy.log"}
+    finally:
+        watch.close()
+
+
+async def test_a_directory_where_very_much_happens_says_only_that(tmp_path: Path) -> None:
+    watch = DirectoryWatch(tmp_path)
+    try:
+        with trio.fail_after(30):
+            for number in range(1000):
+                write(tmp_path / f"{number}.log", "x")
+            assert await watch.wait() is None
+            write(tmp_path / "last.log", "x")
+            assert await watch.wait() == {"last.log"}
+    finally:
+        watch.close()
+
+
+def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        DirectoryWatch(tmp_path / "nowhere")

@@ -18,10 +18,10 @@ from muxi.errors import FormationFailed
 from muxi.process.identity import still_ours
 from muxi.process.instance import Instance
 from muxi.process.lifecycle import State
+from muxi.process.means import Means
 from muxi.process.ports import is_free
 from muxi.process.restart import RestartPolicy
-from muxi.process.spec import HealthCheck
-from tests.process.conftest import QUICK, alive, has_children
+from tests.process.conftest import NO_CHECK, QUICK, alive, has_children
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,7 +38,9 @@ AT_ONCE = RestartPolicy(delay=0.0)
 class Kept(Instance):
     """An instance that notes its changes, and lets a test wait for one."""
 
-    def __init__(self, spec: ProcessSpec, policy: RestartPolicy = AT_ONCE) -> None:
+    def __init__(
+        self, spec: ProcessSpec, policy: RestartPolicy = AT_ONCE, *, means: Means | None = None
+    ) -> None:
         self.states: list[str] = []
         self._seen = 0
         self.attempts: list[tuple[int, int, str]] = []
@@ -46,13 +48,13 @@ class Kept(Instance):
             spec,
             policy,
             on_change=lambda _: self.states.append(str(self.state)),
-            on_attempt=lambda *attempt: self.attempts.append(attempt),
+            means=means or Means(on_attempt=lambda *attempt: self.attempts.append(attempt)),
         )
 
     async def reach(self, state: str) -> None:
         """Wait until it comes into a state, or has since the last such call, however briefly."""
         while state not in self.states[self._seen :]:
-            await self._changed.wait()
+            await self.changed()
         self._seen += self.states[self._seen :].index(state) + 1
 
 
@@ -112,7 +114,7 @@ async def test_deploy_of_one_that_ends_says_how(make_spec: MakeSpec, code: str, 
 
 
 async def test_deploy_of_one_that_never_listens(make_spec: MakeSpec) -> None:
-    health = replace(QUICK, startup_timeout=0.5)
+    health = replace(QUICK, start_up=replace(QUICK.start_up, budget=2.0))
     instance = Kept(make_spec("print('thinking', flush=True); import time; time.sleep(600)", health=health))
     async with kept(instance):
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -122,7 +124,7 @@ async def test_deploy_of_one_that_never_listens(make_spec: MakeSpec) -> None:
         assert pid is not None
         assert not alive(pid)
     assert caught.value.message == (
-        "Formation failed health check after 500ms: GET /v1/health: connection refused"
+        "Formation failed health check after 2s: GET /v1/health: connection refused"
     )
     assert caught.value.details["log_tail"] == ["stdout: thinking"]
 
@@ -138,12 +140,12 @@ async def test_health_that_takes_a_while(make_spec: MakeSpec, env: dict[str, str
     instance = Kept(make_spec("agent.py", env=env))
     async with kept(instance):
         await instance.wait_healthy()
-        assert instance.last_probe == (True, seen)
+        assert instance.last_probe == (True, seen, True)
 
 
 async def test_a_port_that_somebody_holds(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer of a stranger on the port must not count as the formation's."""
-    monkeypatch.setattr("muxi.process.instance.PORT_TIMEOUT", 0.05)
+    monkeypatch.setattr("muxi.process.means.PORT_TIMEOUT", 0.05)
     first, second = Kept(make_spec("agent.py")), Kept(make_spec("agent.py"))
     async with kept(first):
         await first.wait_healthy()
@@ -188,15 +190,18 @@ async def test_kill_from_outside_is_seen_and_mended(make_spec: MakeSpec) -> None
             assert instance.restart_count == count
 
 
-async def test_it_is_given_up_in_the_end(make_spec: MakeSpec) -> None:
-    instance = Kept(make_spec("raise SystemExit(5)"), RestartPolicy(max_restarts=4, delay=0.0))
-    with trio.fail_after(60):
-        await instance.run(restart_on_failed_start=True)
-    assert instance.restart_count == 4
-    assert instance.state == "crashed"
-    assert "restarted 4 times" in (instance.reason or "")
-    with pytest.raises(FormationFailed, match="exit status 5"):
-        await instance.wait_healthy()
+async def test_one_that_flaps_is_a_crash_loop_and_not_given_up(make_spec: MakeSpec) -> None:
+    policy = RestartPolicy(max_restarts=4, delay=0.0, max_delay=0.0)
+    instance = Kept(make_spec("raise SystemExit(5)"), policy)
+    async with kept(instance, restart_on_failed_start=True):
+        while not (instance.crash_loop and instance.next_try_at):
+            await instance.changed()
+        assert instance.restart_count == 4
+        assert instance.state == "crashed"
+        assert instance.next_try_at is not None
+        assert "exit status 5; failed 5 times" in (instance.reason or "")
+        with pytest.raises(FormationFailed, match="exit status 5"):
+            await instance.wait_healthy()
 
 
 async def test_unhealthy_is_kept_and_heals(make_spec: MakeSpec) -> None:
@@ -265,7 +270,7 @@ async def test_output_at_full_speed_costs_the_server_nothing(make_spec: MakeSpec
 async def test_port_that_stays_taken_is_told(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
-    monkeypatch.setattr("muxi.process.instance.PORT_TIMEOUT", 0.05)
+    monkeypatch.setattr("muxi.process.means.PORT_TIMEOUT", 0.05)
     instance = Kept(make_spec("import time; time.sleep(600)"))
     async with kept(instance):
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -280,7 +285,7 @@ async def test_port_that_stays_taken_is_told(
 async def test_fifty_starts_and_stops_leave_no_descriptor(
     make_spec: MakeSpec, count_fds: Callable[[], int]
 ) -> None:
-    spec = make_spec(("/bin/sleep", "600"), health=HealthCheck(paths=(), interval=0.0))
+    spec = make_spec(("/bin/sleep", "600"), health=NO_CHECK)
     counts = []
     for _ in range(51):
         instance = Kept(spec)

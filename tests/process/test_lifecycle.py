@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from muxi.errors import InternalError
 from muxi.process.lifecycle import SPAWNED, TRANSITIONS, Event, State, advance
+from tests.process.diagram import PAGE, with_diagram
 
 # Written by hand, not from the table: state, then each event with what follows it.
 EDGES = """
-stopped     start>starting
+stopped     start>starting adopted>running
 starting    healthy>running exited>crashed failed>crashed stop>stopping
 running     unhealthy>unhealthy exited>crashed failed>crashed stop>stopping
 unhealthy   healthy>running exited>crashed failed>crashed stop>stopping
@@ -55,7 +56,7 @@ def test_any_walk_can_be_stopped_in_two_steps(events: list[Event]) -> None:
             before, state = state, advance(state, event)
             # No process appears without a start or a retry, whatever happened before.
             if state in SPAWNED and before not in SPAWNED:
-                assert event in {Event.START, Event.RETRY}
+                assert event in {Event.START, Event.ADOPTED, Event.RETRY}
             if state is State.STOPPED:
                 assert before is State.STOPPING
     if state not in {State.STOPPED, State.STOPPING}:
@@ -63,3 +64,9 @@ def test_any_walk_can_be_stopped_in_two_steps(events: list[Event]) -> None:
     if state is State.STOPPING:
         state = advance(state, Event.STOPPED)
     assert state is State.STOPPED
+
+
+def test_the_diagram_in_the_docs_is_that_of_the_table() -> None:
+    """If not: python -m tests.process.diagram."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_diagram(page) == page

@@ -145,13 +145,13 @@ class Follower:
         self = cls()
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._run, path, backlog)
-                await trio.testing.wait_all_tasks_blocked(0.01)
+                await nursery.start(self._run, path, backlog)
                 yield self
                 nursery.cancel_scope.cancel()
 
-    async def _run(self, path: Path, backlog: int) -> None:
+    async def _run(self, path: Path, backlog: int, *, task_status: trio.TaskStatus[None]) -> None:
         async with follow(path, backlog=backlog) as lines:
+            task_status.started()
             async for line in lines:
                 assert abs(line.at - time.time()) < 30
                 await self._send.send(line.text)

@@ -1,22 +1,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from muxi.process.probe import check, most_attempts, pause_before
-from muxi.process.spec import HealthCheck
+from muxi.process.health import PATHS, StartUp
+from muxi.process.probe import ProbeResult, check, most_attempts, pause_before
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     Answer = Callable[[bytes, trio.SocketStream], Awaitable[None]]
 
-HEALTH = HealthCheck(timeout=20.0)
+PATIENCE = 20.0
 
 
 def response(status: str, body: bytes = b"", headers: str = "") -> bytes:
@@ -67,32 +67,33 @@ async def test_what_an_answer_means(answers: dict[str, bytes], healthy: bool, de
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             port = await serve(by_path(answers), nursery)
-            result = await check("127.0.0.1", port, HEALTH)
+            result = await check("127.0.0.1", port, PATHS, PATIENCE)
             nursery.cancel_scope.cancel()
-    assert result == (healthy, detail)
+    assert result == (healthy, detail, "no valid" not in detail)
 
 
 async def test_nobody_there(port: int) -> None:
     with trio.fail_after(30):
-        assert await check("127.0.0.1", port, HEALTH) == (False, "GET /v1/health: connection refused")
+        seen = await check("127.0.0.1", port, PATHS, PATIENCE)
+        assert seen == ProbeResult(False, "GET /v1/health: connection refused", answered=False)
 
 
 async def test_wildcard_host_is_probed_over_loopback() -> None:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             port = await serve(by_path({"/v1/health": response("200 OK")}), nursery)
-            assert (await check("0.0.0.0", port, HEALTH)).healthy
+            assert (await check("0.0.0.0", port, PATHS, PATIENCE)).healthy
             nursery.cancel_scope.cancel()
 
 
 async def test_path_that_cannot_be_asked_for(port: int) -> None:
-    result = await check("127.0.0.1", port, replace(HEALTH, paths=("/he alth\r\n",)))
+    result = await check("127.0.0.1", port, ("/he alth\r\n",), PATIENCE)
     assert not result.healthy
     assert result.detail.endswith("not a path that can be asked for")
 
 
 async def test_no_path_no_check(port: int) -> None:
-    assert await check("127.0.0.1", port, replace(HEALTH, paths=())) == (True, "no health check")
+    assert await check("127.0.0.1", port, (), PATIENCE) == (True, "no health check", True)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +107,9 @@ async def test_an_answer_that_does_not_end_in_time(begin: bytes) -> None:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             port = await serve(answer, nursery)
-            result = await check("127.0.0.1", port, HealthCheck(timeout=0.25))
+            result = await check("127.0.0.1", port, PATHS, 0.25)
             nursery.cancel_scope.cancel()
-    assert result == (False, "GET /v1/health: no answer within 0.25 s")
+    assert result == ProbeResult(False, "GET /v1/health: no answer within 0.25 s", answered=False)
 
 
 async def test_a_body_without_end_is_not_read_to_its_end() -> None:
@@ -120,7 +121,7 @@ async def test_a_body_without_end_is_not_read_to_its_end() -> None:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             port = await serve(answer, nursery)
-            assert (await check("127.0.0.1", port, HEALTH)).healthy
+            assert (await check("127.0.0.1", port, PATHS, PATIENCE)).healthy
             nursery.cancel_scope.cancel()
 
 
@@ -133,21 +134,24 @@ async def test_no_proxy_of_the_environment_and_no_connection_kept(
         async with trio.open_nursery() as nursery:
             formation = await serve(by_path({"/v1/health": response("200 OK")}), nursery, seen)
             for _ in range(3):
-                assert (await check("127.0.0.1", formation, HEALTH)).healthy
+                assert (await check("127.0.0.1", formation, PATHS, PATIENCE)).healthy
             nursery.cancel_scope.cancel()
     assert len(seen) == 3  # a connection each
     assert all(f"host: 127.0.0.1:{formation}" in head.lower() for head in seen)
 
 
 def test_first_checks_follow_each_other_fast() -> None:
-    health = HealthCheck(interval=1.0)
-    assert [pause_before(n, health) for n in range(1, 8)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-    assert pause_before(10_000, HealthCheck(interval=7.0)) == 7.0
+    health = StartUp(interval=1.0)
+    pauses = [pause_before(n, health) for n in range(1, 16)]
+    assert pauses[:3] == pytest.approx([0.01, 0.015, 0.0225])
+    assert all(later <= 1.5 * earlier + 1e-9 for earlier, later in pairwise(pauses))
+    assert pauses[12:] == [1.0, 1.0, 1.0]
+    assert pause_before(10_000, StartUp(interval=7.0)) == 7.0
 
 
 @pytest.mark.parametrize(
     ("interval", "startup_timeout", "most"),
-    [(1.0, 60.0, 63), (1.0, 0.01, 1), (0.05, 0.32, 6), (0.0, 5.0, 500), (0.02, 1e9, 50_000_000_000)],
+    [(1.0, 60.0, 69), (1.0, 0.01, 1), (0.05, 0.32, 8), (0.0, 5.0, 500), (0.02, 1e9, 50_000_000_000)],
 )
 def test_attempts_that_fit(interval: float, startup_timeout: float, most: int) -> None:
-    assert most_attempts(HealthCheck(interval=interval, startup_timeout=startup_timeout)) == most
+    assert most_attempts(StartUp(interval=interval, budget=startup_timeout)) == most

@@ -20,16 +20,18 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["python3", "a b", "evil) S 1 (x", "ü\n)"])
 def test_stat_is_read_whatever_the_program_is_called(proc: Path, name: str) -> None:
-    fields = ["T", "1", "7", "8", *["0"] * 15, "987654", "0"]
+    fields = ["T", "3", "7", "8", *["0"] * 7, "100", "20", "3", "4", *["0"] * 4, "987654", "0"]
     (proc / "stat").write_text(f"42 ({name}) {' '.join(fields)}\n")
-    assert procfs.read_stat(42) == procfs.Stat(state="T", group=7, start_ticks=987654)
+    assert procfs.read_stat(42) == procfs.Stat(
+        state="T", parent=3, group=7, cpu_ticks=127, start_ticks=987654
+    )
 
 
 @pytest.mark.parametrize(
     ("state", "alive"), [("R", True), ("S", True), ("D", True), ("Z", False), ("X", False)]
 )
 def test_zombies_are_not_alive(state: str, alive: bool) -> None:
-    assert procfs.Stat(state, 1, 1).alive is alive
+    assert procfs.Stat(state, 1, 1, 1, 1).alive is alive
 
 
 def test_token_is_found_whole_and_hashed(proc: Path) -> None:
@@ -54,5 +56,6 @@ def test_our_own_process_is_seen_as_it_is() -> None:
     assert stat is not None
     assert stat.alive
     assert stat.group == os.getpgid(0)
+    assert stat.parent == os.getppid()
     assert os.getpid() in procfs.pids()
     assert len(procfs.boot_id() or "") == 36

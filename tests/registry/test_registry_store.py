@@ -9,8 +9,8 @@ import trio
 
 from muxi.errors import OperatorError, StorageError
 from muxi.files import atomic_write
-from muxi.registry import store
-from muxi.registry.records import FormationRecord
+from muxi.registry import saver
+from muxi.registry.records import FormationRecord, ProcessRecord, encode
 from muxi.registry.store import Registry, load
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def record(formation_id: str = "my-bot", *, stopped: bool = False) -> FormationR
         created_at=1.5,
         deployed_at=2.5,
         updated_at=3.5,
-        process={"pid": 4711},
+        process=ProcessRecord(token_sha256="ab", pid=5),
     )
 
 
@@ -61,7 +61,7 @@ async def test_many_changes_end_up_in_few_writes(tmp_path: Path, monkeypatch: py
         writes += 1
         atomic_write(path, data)
 
-    monkeypatch.setattr(store, "atomic_write", counted)
+    monkeypatch.setattr(saver, "atomic_write", counted)
     registry = Registry(tmp_path / "registry.json")
     async with trio.open_nursery() as nursery:
         for number in range(500):
@@ -112,3 +112,14 @@ def test_a_file_of_another_format_is_refused_and_left_alone(tmp_path: Path) -> N
 
 def test_an_absent_file_is_an_empty_registry(tmp_path: Path) -> None:
     assert load(tmp_path / "registry.json").records == {}
+
+
+def test_a_process_as_an_earlier_version_wrote_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "registry.json"
+    written = encode([record()], now=1.0).replace(
+        b'"token_sha256": "ab"', b'"token_sha256": "ab", "start_ticks": 7, "boot_id": "x"'
+    )
+    path.write_bytes(written)
+    found = load(path).records["my-bot"].process
+    assert found == ProcessRecord(token_sha256="ab", pid=5, start_ticks=7, boot_id="x")
+    assert found.release == 0, "not known, so nothing is adopted by it"

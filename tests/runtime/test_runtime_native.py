@@ -7,12 +7,16 @@ import pytest
 
 from muxi.errors import FormationFailed, RequestError
 from muxi.formation.manifest import Manifest
-from muxi.process.spec import HealthCheck, ProcessSpec
+from muxi.process.health import HealthCheck, Readiness, StartUp
+from muxi.process.limits import Limits
+from muxi.process.spec import ProcessSpec
 from muxi.runtime.native import find_program, native_spec, require_native
 from muxi.runtime.program import HealthOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from muxi.process.spec import ProcessSpec
 
 RELEASE = Path("/data/formations/hello/releases/1")
 STATE = Path("/data/formations/hello/state")
@@ -41,6 +45,7 @@ def spec(
         stderr=Path("/logs/err"),
         defaults=HealthCheck(),
         stop_timeout=7.0,
+        limits=Limits(memory=1 << 30),
         search_path=search_path,
         extra_env=extra_env or {},
         find=find_any,
@@ -70,6 +75,7 @@ def test_where_and_how_it_runs() -> None:
     assert (made.cwd, made.host, made.port, made.process_id) == (RELEASE, "127.0.0.1", 8001, "hello")
     assert (made.stdout, made.stderr, made.stop_timeout) == (Path("/logs/out"), Path("/logs/err"), 7.0)
     assert made.health == HealthCheck()
+    assert made.limits == Limits(memory=1 << 30)
 
 
 def test_the_manifest_has_its_say() -> None:
@@ -86,7 +92,9 @@ def test_the_manifest_has_its_say() -> None:
     assert made.env["LANG"] == "de_DE.UTF-8"
     assert made.env["TOKEN"] == "canary"
     assert made.env["MUXI_RCE_URL"] == "http://127.0.0.1:7891"
-    assert made.health == HealthCheck(paths=("/ready",), startup_timeout=300.0)
+    assert made.health == HealthCheck(
+        start_up=StartUp(paths=("/ready",), budget=300.0), readiness=Readiness(paths=("/ready",))
+    )
     assert made.stop_timeout == 30.0
     assert "canary" not in repr(made)
 

@@ -37,7 +37,7 @@ class FakeServer:
     def __post_init__(self) -> None:
         settings = SimpleNamespace(on_stop=self.on_stop, shutdown_timeout=BUDGET)
         self.config = SimpleNamespace(server=settings)
-        self.fleet = self.listener = self.registry = self.audit = cast("Any", self)
+        self.fleet = self.listener = self.registry = self.receipts = self.audit = cast("Any", self)
         self.open_connections = 3
 
     def interrupt(self) -> None:
@@ -48,8 +48,8 @@ class FakeServer:
         await self._part("drain")
         return 0
 
-    async def shut_down(self) -> None:
-        await self._part("shut_down")
+    async def end_formations(self) -> None:
+        await self._part("end_formations")
         self.alive = self.stubborn
 
     async def detach(self, budget: float) -> None:
@@ -79,32 +79,32 @@ async def ended(fake: FakeServer) -> tuple[bool, float]:
 async def test_the_order(autojump_clock: trio.testing.MockClock) -> None:
     fake = FakeServer()
     assert (await ended(fake))[0]
-    assert fake.done == ["interrupt", "drain", "shut_down", "flush", "flush"]
+    assert fake.done == ["interrupt", "drain", "end_formations", "flush", "flush", "flush"]
     assert fake.drain_budget == 10
 
 
 async def test_kept_formations_are_let_go(autojump_clock: trio.testing.MockClock) -> None:
     fake = FakeServer(on_stop="keep")
     assert (await ended(fake))[0]
-    assert fake.done == ["drain", "detach", "flush", "flush"]
+    assert fake.done == ["drain", "detach", "flush", "flush", "flush"]
 
 
 async def test_those_that_can_t_be_kept_are_ended(autojump_clock: trio.testing.MockClock) -> None:
     fake = FakeServer(on_stop="keep", failure=StorageError("full"))
     assert not (await ended(fake))[0]
-    assert fake.done[:3] == ["drain", "detach", "shut_down"]
+    assert fake.done[:3] == ["drain", "detach", "end_formations"]
 
 
 async def test_formations_get_what_is_left_but_for_saving(autojump_clock: trio.testing.MockClock) -> None:
-    fake = FakeServer(seconds={"drain": 10, "shut_down": 1000})
+    fake = FakeServer(seconds={"drain": 10, "end_formations": 1000})
     clean, seconds = await ended(fake)
     assert not clean
     assert seconds == pytest.approx(55)
-    assert fake.done == ["interrupt", "drain", "flush", "flush"]
+    assert fake.done == ["interrupt", "drain", "flush", "flush", "flush"]
 
 
 async def test_the_whole_never_takes_longer_than_its_budget(autojump_clock: trio.testing.MockClock) -> None:
-    fake = FakeServer(seconds={"drain": 10, "shut_down": 1000, "flush": 1000})
+    fake = FakeServer(seconds={"drain": 10, "end_formations": 1000, "flush": 1000})
     clean, seconds = await ended(fake)
     assert not clean
     assert seconds == pytest.approx(BUDGET)

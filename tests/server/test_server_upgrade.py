@@ -143,17 +143,17 @@ async def test_formations_that_can_t_be_let_go_are_ended(autojump_clock: trio.te
         config = SimpleNamespace(server=SimpleNamespace(shutdown_timeout=60.0))
 
         def __init__(self) -> None:
-            self.fleet = self.audit = self
+            self.audit = self
 
         async def detach(self, budget: float) -> None:
             done.append("detach")
             raise StorageError("full")
 
-        async def shut_down(self) -> None:
-            done.append("shut_down")
+        async def end_formations(self) -> None:
+            done.append("end_formations")
 
         async def flush(self) -> None:
             done.append("flush")
 
     await let_go(cast("Server", Fake()))
-    assert done == ["detach", "shut_down", "flush"]
+    assert done == ["detach", "end_formations", "flush"]

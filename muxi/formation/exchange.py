@@ -1,0 +1,83 @@
+"""What update and rollback share: one release takes the place of another, and the record follows."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from muxi.errors import MuxiError
+from muxi.formation.bring_up import addresses, started
+from muxi.formation.memory import fitting_strategy
+from muxi.formation.replace import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from muxi.formation.manifest import Manifest, Strategy
+    from muxi.formation.operation import Operation
+    from muxi.formation.owner import Owner
+    from muxi.formation.releases import Release
+
+
+async def exchange(
+    owner: Owner,
+    operation: Operation,
+    release: Release,
+    manifest: Manifest,
+    *,
+    wanted: Strategy | None,
+    commit: Callable[[], Awaitable[None]],
+) -> Strategy:
+    """Let `release` take over from the committed one, and make it the committed one by `commit`.
+
+    Returns the strategy that was used. Raises MuxiError; then it is as if nothing had been done.
+    """
+    strategy = await fitting_strategy(owner, operation, wanted or manifest.strategy)
+
+    async def decide() -> None:
+        await commit()
+        record = owner.record
+        assert record is not None
+        record.name, record.semantic = manifest.name, release.semantic
+        record.bundle_hash, record.deployed_at = release.bundle_hash, release.deployed_at
+        record.stopped, record.updated_at = False, time.time()
+        owner.save(record)
+
+    await replace(owner, operation, release, strategy=strategy, commit=decide)
+    return strategy
+
+
+def outcome(
+    owner: Owner, before: Release, after: Release, strategy: Strategy, message: str
+) -> Mapping[str, object]:
+    """Return the result in the words of all clients: numbers of releases are texts to them."""
+    return {
+        **started(owner),
+        **addresses(owner),
+        "release": after.number,
+        "previous_release": before.number,
+        "previous_version": str(before.number),
+        "current_version": str(after.number),
+        "new_version": str(after.number),
+        "deployment_type": strategy,
+        "message": message,
+    }
+
+
+async def keep_word(owner: Owner) -> None:
+    """Have the registry on disk, after the commit, when nothing can be taken back any more."""
+    with trio.CancelScope(shield=True):
+        try:
+            await owner.facilities.registry.flush()
+        except MuxiError:
+            return  # version.json has it; the registry's own task goes on trying
+
+
+def explain(error: MuxiError) -> None:
+    """Say with a failure what became of what ran before."""
+    status = error.details.setdefault("rollback_status", "not_needed")
+    if error.stage in {"health_check", "spawning", "spawning_staging"} and status != "failed":
+        cure = error.cure or "See what it said last, mend it, and try again."
+        error.cure = f"{cure} The release before is still the current one."
