@@ -197,7 +197,7 @@ class RouteTable:
         if route.waiting:
             route.wake()
         for copy in self.copies:
-            copy.publish(route, draft=False)
+            copy.publish(route, draft=draft)
 
     def withdraw(self, formation_id: str, *, draft: bool = False) -> None:
         """Forget a live formation, or a draft; requests for it are answered 404 from now on."""
@@ -207,7 +207,7 @@ class RouteTable:
             route.target, route.returning, route.withdrawn = None, False, True
             route.wake()
             for copy in self.copies:
-                copy.withdraw(formation_id, draft=False)
+                copy.withdraw(formation_id, draft=draft)
 
     def end(self, target: Target) -> None:
         """End what is still under way to a target: tunnels in good order, the rest is cut."""

@@ -62,7 +62,7 @@ class Replica:
         else:
             route = self._route(message.formation_id, draft=message.draft)
             self._retire(None if route is None else route.target)
-            self.routes.withdraw(message.formation_id)
+            self.routes.withdraw(message.formation_id, draft=message.draft)
         self.update = message.update
         self._changed()
 
@@ -73,7 +73,12 @@ class Replica:
         if before is not target:
             self._retire(before)
         self.routes.publish(
-            message.formation_id, message.state, target, message.policy, returning=message.returning
+            message.formation_id,
+            message.state,
+            target,
+            message.policy,
+            returning=message.returning,
+            draft=message.draft,
         )
         route = self._route(message.formation_id, draft=message.draft)
         assert route is not None

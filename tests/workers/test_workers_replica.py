@@ -66,13 +66,14 @@ class Pair:
         return target
 
 
-def plain(table: RouteTable) -> dict[bytes, tuple[object, ...]]:
+def plain(table: RouteTable) -> dict[tuple[bytes, bool], tuple[object, ...]]:
     def one(route: Route) -> tuple[object, ...]:
         target = route.target
         address = None if target is None else (target.host, target.port, target.number)
         return route.formation_id, route.state, address, route.policy, route.returning, route.limited
 
-    return {name: one(route) for name, route in table.live.items()}
+    live = {(name, False): one(route) for name, route in table.live.items()}
+    return live | {(name, True): one(route) for name, route in table.draft.items()}
 
 
 steps = st.lists(
@@ -80,6 +81,7 @@ steps = st.lists(
         st.sampled_from(("publish", "same", "withdraw", "end", "deliver", "report")),
         st.sampled_from(NAMES),
         st.sampled_from(POLICIES),
+        st.booleans(),
         st.booleans(),
     ),
     max_size=40,
@@ -90,15 +92,15 @@ steps = st.lists(
 def test_any_changes_leave_the_same_table(before: object, after: object) -> None:
     pair = Pair()
     ports = iter(range(1, 1000))
-    for action, name, policy, flag in [*before, *after]:  # type: ignore[misc]
-        route = pair.main.live.get(name.encode())
+    for action, name, policy, flag, draft in [*before, *after]:  # type: ignore[misc]
+        route = (pair.main.draft if draft else pair.main.live).get(name.encode())
         if action == "publish":
             target = Target("127.0.0.1", next(ports)) if flag else None
-            pair.main.publish(name, "running", target, policy, returning=flag)
+            pair.main.publish(name, "running", target, policy, returning=flag, draft=draft)
         elif action == "same" and route is not None:
-            pair.main.publish(name, "unhealthy", route.target, policy)
+            pair.main.publish(name, "unhealthy", route.target, policy, draft=draft)
         elif action == "withdraw":
-            pair.main.withdraw(name)
+            pair.main.withdraw(name, draft=draft)
         elif action == "end" and route is not None and route.target is not None:
             pair.main.end(route.target)
         elif action == "deliver":
@@ -112,11 +114,12 @@ def test_any_changes_leave_the_same_table(before: object, after: object) -> None
 @given(steps)
 def test_one_that_begins_later_has_the_same_table(changes: object) -> None:
     pair = Pair()
-    for action, name, policy, flag in changes:  # type: ignore[attr-defined]
+    for action, name, policy, flag, draft in changes:  # type: ignore[attr-defined]
         if action == "withdraw":
-            pair.main.withdraw(name)
+            pair.main.withdraw(name, draft=draft)
         else:
-            pair.main.publish(name, "running", Target("::1", 5) if flag else None, policy)
+            target = Target("::1", 5) if flag else None
+            pair.main.publish(name, "running", target, policy, draft=draft)
     late = Pair()
     late.remote.publish_all(pair.main)
     late.deliver()
