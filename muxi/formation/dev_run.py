@@ -80,6 +80,7 @@ class DevRun:
         await self._settled.wait()
         if self._failure is not None:
             raise self._failure
+        await self._facilities.routes.settled()
 
     async def run(self, *, watch: bool) -> None:
         """Run it until it is to stop, or did not come up. `watch`: restart it when a file has changed."""
