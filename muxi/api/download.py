@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import trio
 from quart import Response, request
-from quart.wrappers.response import ResponseBody
 
 from muxi.api.exchange import current
 from muxi.api.formations import ONE
 from muxi.api.routing import Endpoint
+from muxi.api.task_body import TaskBody
 from muxi.errors import NotFound
 from muxi.formation.zipping import Download
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from muxi.api.parts import ApiParts
 
 PIECES_AHEAD = 4
@@ -64,30 +61,16 @@ class DownloadRoutes:
         return response
 
 
-class ZipBody(ResponseBody):
+class ZipBody(TaskBody):
     """An answer's body that a thread writes, a few pieces ahead of the client and no more.
 
     When a file can't be read, the answer is cut off: a client must not take half for the whole.
     """
 
     def __init__(self, download: Download) -> None:
+        super().__init__()
         self._download = download
-        self._stack = AsyncExitStack()
         self._send, self._receive = trio.open_memory_channel[bytes](PIECES_AHEAD)
-
-    async def __aenter__(self) -> Self:
-        nursery = await self._stack.enter_async_context(trio.open_nursery())
-        self._stack.callback(nursery.cancel_scope.cancel)
-        nursery.start_soon(self._run)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         try:

@@ -7,18 +7,17 @@ each event has exactly one data line, and its name again as `type` in it.
 from __future__ import annotations
 
 import json
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 import trio
 from quart import Response, request
-from quart.wrappers.response import ResponseBody
+
+from muxi.api.task_body import TaskBody
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from types import TracebackType
 
 _log = structlog.get_logger()
 
@@ -45,7 +44,7 @@ Emit: TypeAlias = "Callable[[ServerEvent], Awaitable[None]]"
 Produce: TypeAlias = "Callable[[Emit], Awaitable[None]]"
 
 
-class EventStream(ResponseBody):
+class EventStream(TaskBody):
     """An answer's body made of the events that `produce` emits, until it returns.
 
     `produce` runs in a task of its own, which ends when the client leaves; between events that are
@@ -54,24 +53,10 @@ class EventStream(ResponseBody):
     """
 
     def __init__(self, produce: Produce, keepalive: float) -> None:
+        super().__init__()
         self._produce = produce
         self._keepalive = keepalive
-        self._stack = AsyncExitStack()
         self._send, self._receive = trio.open_memory_channel[ServerEvent](0)
-
-    async def __aenter__(self) -> Self:
-        nursery = await self._stack.enter_async_context(trio.open_nursery())
-        self._stack.callback(nursery.cancel_scope.cancel)
-        nursery.start_soon(self._run)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         with trio.move_on_after(self._keepalive):

@@ -7,19 +7,18 @@ stand where a manifest says nothing. Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from muxi.config.proxy import FORMATION_KEYS, ProxyConfig
 from muxi.config.schema import declarations
 from muxi.config.values import format_size
-from muxi.errors import RequestError
+from muxi.formation.capping import refuse, stricter
 from muxi.registry.routes import RoutePolicy
 
 if TYPE_CHECKING:
     from muxi.config.schema import Kind
     from muxi.formation.fields import Fields
 
-_Number = TypeVar("_Number", int, float)
 
 #: Settings that a manifest may make stricter but not laxer than the server, which has 0 for "no limit".
 CAPPED: Final = ("max_concurrent", "max_body_size", "rate")
@@ -58,21 +57,14 @@ def check_options(options: ProxyOptions, config: ProxyConfig) -> None:
     problems = []
     for name in CAPPED:
         wanted, most = getattr(options, name), getattr(config, FORMATION_KEYS[name])
-        if wanted is not None and _capped(wanted, most) != wanted:
+        if wanted is not None and stricter(wanted, most) != wanted:
             show = format_size if name == "max_body_size" else "{:.12g}".format
             asked = show(wanted) if wanted else "no limit"
             problems.append(
                 f"proxy.{name}: {asked} is more than this server allows, {show(most)} "
                 f"(its proxy.{FORMATION_KEYS[name]})"
             )
-    if problems:
-        raise RequestError(
-            f"The manifest asks for more than it may have: {'; '.join(problems)}.",
-            code="LimitExceeded",
-            stage="validating",
-            cure="Ask for less in the manifest, or raise the server's limits.",
-            details={"problems": problems},
-        )
+    refuse(problems)
 
 
 def route_policy(options: ProxyOptions, config: ProxyConfig) -> RoutePolicy:
@@ -84,15 +76,10 @@ def route_policy(options: ProxyOptions, config: ProxyConfig) -> RoutePolicy:
     for item in fields(options):
         wanted, default = getattr(options, item.name), getattr(config, FORMATION_KEYS[item.name])
         if item.name in CAPPED and wanted is not None:
-            wanted = _capped(wanted, default)
+            wanted = stricter(wanted, default)
         chosen[item.name] = default if wanted is None else wanted
     chosen["max_body"] = chosen.pop("max_body_size")
     return RoutePolicy(**chosen)  # type: ignore[arg-type]
-
-
-def _capped(wanted: _Number, most: _Number) -> _Number:
-    """Give the stricter one of two limits; 0 is none."""
-    return min(wanted, most) if wanted and most else wanted or most
 
 
 def _kinds() -> dict[str, Kind[object]]:

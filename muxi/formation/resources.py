@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from muxi.config.limits import MOST_CORES, MOST_FILES, MOST_PROCESSES
 from muxi.config.values import format_size, parse_decimal, parse_integer, parse_size
-from muxi.errors import RequestError
+from muxi.formation.capping import refuse, stricter
 from muxi.process.limits import Limits
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def check_resources(options: ResourceOptions, config: FormationLimits) -> None:
         f"resources.{name}: {show(wanted) if wanted else 'no limit'} is more than this server allows, "
         f"{show(most)} (its formations.max_{name})"
         for name, wanted, most, show in _capped(options, config)
-        if wanted is not None and _least(wanted, most) != wanted
+        if wanted is not None and stricter(wanted, most) != wanted
     ]
     soft, memory = options.memory_soft, process_limits(options, config).memory
     if soft and memory and soft >= memory and not problems:
@@ -68,14 +68,7 @@ def check_resources(options: ResourceOptions, config: FormationLimits) -> None:
             f"resources.memory_soft: {format_size(soft)} is never reached, for processes are killed "
             f"at {format_size(memory)}"
         )
-    if problems:
-        raise RequestError(
-            f"The manifest asks for more than it may have: {'; '.join(problems)}.",
-            code="LimitExceeded",
-            stage="validating",
-            cure="Ask for less in the manifest, or raise the server's limits.",
-            details={"problems": problems},
-        )
+    refuse(problems)
 
 
 def process_limits(options: ResourceOptions, config: FormationLimits) -> Limits:
@@ -117,9 +110,4 @@ def _capped(
 
 
 def _chosen(wanted: _Number | None, default: _Number, most: _Number) -> _Number:
-    return _least(default if wanted is None else wanted, most)
-
-
-def _least(wanted: _Number, most: _Number) -> _Number:
-    """Give the stricter one of two limits; 0 is none."""
-    return min(wanted, most) if wanted and most else wanted or most
+    return stricter(default if wanted is None else wanted, most)
