@@ -29,7 +29,9 @@ class Fleet(Protocol):
     formation's own task and goes on when nobody watches it.
     """
 
-    def list(self) -> Sequence[FormationView]: ...
+    def list(self) -> Sequence[FormationView]:
+        """Show all, without what has been counted of their requests."""
+        ...
 
     def get(self, formation_id: str) -> FormationView: ...
 

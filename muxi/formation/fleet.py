@@ -133,7 +133,7 @@ class Fleet:
                     await operation.wait()
 
     def list(self) -> Sequence[FormationView]:
-        views = (view_of(owner) for owner in self._owners.values())
+        views = (view_of(owner, counted=False) for owner in self._owners.values())
         return sorted((view for view in views if view is not None), key=lambda view: view.id)
 
     def get(self, formation_id: str) -> FormationView:

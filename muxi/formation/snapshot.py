@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from muxi.registry.traffic import TrafficView
 
 
-def view_of(owner: Owner) -> FormationView | None:
-    """Say how it stands; None when there is nothing to be seen of it yet."""
+def view_of(owner: Owner, *, counted: bool = True) -> FormationView | None:
+    """Say how it stands; None when there is nothing to be seen of it yet.
+
+    `counted`: with what has been counted of its requests, which takes longer than all the rest.
+    """
     record, instance = owner.record, owner.instance
     if record is None:
         return None
@@ -42,7 +45,7 @@ def view_of(owner: Owner) -> FormationView | None:
         crash_loop=instance is not None and instance.crash_loop,
         last_exit=instance.last_exit if instance is not None else None,
         operation_id=owner.operation.id if owner.operation is not None else None,
-        traffic=_traffic(owner),
+        traffic=_traffic(owner) if counted else None,
         usage=owner.facilities.confiner.usage(instance.pid) if instance is not None else None,
         drain=_drain(owner),
         depends_on=owner.depends_on,
