@@ -1,7 +1,7 @@
 """The server is killed at each step of an operation, and started again: old or new, never neither.
 
 A walk goes on from one death to the next in the same directory, as a machine with bad luck would.
-By default every fourth step is taken; MUXI_FAULTS=full takes them all.
+By default every twelfth step is taken; MUXI_FAULTS=full takes them all.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 COUNTER = Path(counter.__file__).read_bytes()
 DYING = (str(HERE / "dying.py"),)
 ID = "counts"
-STRIDE = 1 if os.environ.get("MUXI_FAULTS") == "full" else 4
+STRIDE = 1 if os.environ.get("MUXI_FAULTS") == "full" else 12
 MOST_STEPS = 400
 
 Operation = Callable[[LiveServer], httpx.Response]
