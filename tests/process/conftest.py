@@ -97,13 +97,9 @@ def alive(pid: int) -> bool:
     return stat is not None and stat.alive
 
 
-def has_children() -> bool:
-    """Say whether we have a child process, if only a zombie."""
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    return True
+def children() -> set[int]:
+    """Return our child processes, zombies among them; another test's may be there."""
+    return set(procfs.children(os.getpid()))
 
 
 @pytest.fixture
