@@ -15,7 +15,7 @@ from muxi.api.routing import Endpoint
 from muxi.api.uploads import Intake
 from muxi.errors import NotFound
 from muxi.formation.bundle import extract
-from muxi.formation.check import check_bundle, check_program, verdict
+from muxi.formation.check import check_bundle, verdict
 from muxi.formation.disk import remove_tree
 from muxi.formation.identifier import id_problem
 from muxi.formation.source import require_space_for
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from quart import Response
 
     from muxi.api.parts import ApiParts
+    from muxi.formation.bundle import Bundle
     from muxi.formation.check import Verdict
+    from muxi.formation.manifest import Manifest
     from muxi.formation.upload import Upload
 
 
@@ -58,16 +60,18 @@ class ValidateRoutes:
     async def _check(self, upload: Upload, formation_id: str | None, version: str | None) -> Verdict:
         workplace = self._facilities.workspace / f"validate-{secrets.token_hex(8)}"
         try:
-            return await trio.to_thread.run_sync(
+            manifest, bundle = await trio.to_thread.run_sync(
                 partial(self._work, upload, workplace, formation_id, version)
             )
+            await self._facilities.runtimes.check(manifest, bundle.root)
+            return verdict(manifest, bundle)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(remove_tree, workplace)
 
     def _work(
         self, upload: Upload, workplace: Path, formation_id: str | None, version: str | None
-    ) -> Verdict:
+    ) -> tuple[Manifest, Bundle]:
         config = self._facilities.config
         require_space_for(upload, workplace.parent, config.formations)
         bundle = extract(
@@ -77,9 +81,7 @@ class ValidateRoutes:
             report=lambda _read: None,
             check_cancelled=trio.from_thread.check_cancelled,
         )
-        manifest = check_bundle(bundle.root, config, formation_id, version)
-        check_program(manifest, bundle.root, self._facilities.search_path)
-        return verdict(manifest, bundle)
+        return check_bundle(bundle.root, config, formation_id, version), bundle
 
     def _action(self, formation_id: str) -> str:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
+import trio
 
 from muxi.cli import options
 from muxi.cli.client import Upload
@@ -22,8 +23,10 @@ from muxi.cli.pack import pack
 from muxi.cli.settings import connect, load_settings, paths
 from muxi.errors import FormationFailed, MuxiError, OperatorError
 from muxi.formation.bundle import extract
-from muxi.formation.check import check_bundle, check_program, verdict
+from muxi.formation.check import check_bundle, verdict
 from muxi.formation.manifest import read_manifest
+from muxi.runtime.catalogue import Runtimes
+from muxi.runtime.native import Native
 
 if TYPE_CHECKING:
     from muxi.formation.check import Verdict
@@ -72,7 +75,8 @@ def _check_here(bundle: Path, extracted: Path) -> tuple[Verdict, list[str]]:
     )
     manifest = check_bundle(made.root, config, None, None)
     try:
-        check_program(manifest, made.root, os.environ.get("PATH", os.defpath))
+        runtimes = Runtimes((Native(os.environ.get("PATH", os.defpath)),))
+        trio.run(runtimes.check, manifest, made.root)
     except FormationFailed as error:  # it need not be on this machine
         return verdict(manifest, made), [error.message]
     return verdict(manifest, made), []

@@ -21,6 +21,7 @@ from muxi.config.formations import (
     LivenessConfig,
 )
 from muxi.config.proxy import ProxyConfig
+from muxi.config.runtime import RceConfig, RuntimeConfig
 from muxi.config.schema import (
     Kind,
     Row,
@@ -165,25 +166,6 @@ class AuthConfig:
     timestamp_tolerance: float = key(
         300.0, duration(1, DAY), "How far a client's clock may be off, either way.", zero=300.0
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeConfig:
-    sif_base_url: str = key(
-        "https://pkg.muxi.org/runtime", text(), "Where runtime images come from.", pending=True
-    )
-    runtime_runner_image: str = key(
-        "ghcr.io/muxi-ai/runtime-runner:latest", text(), "The image that runs them in Docker.", pending=True
-    )
-    auto_download: bool = key(True, boolean(), "Whether a missing runtime is downloaded.", pending=True)
-    version: str = key("", text(), "The runtime version used when a formation names none.", pending=True)
-
-
-@dataclass(frozen=True, slots=True)
-class RceConfig:
-    port: int = key(7891, integer(1, 65535), "The private port of the code runner.", zero=7891, pending=True)
-    auth_token: str = key("", text(), "The token of the code runner.", secret=True, pending=True)
-    data_dir: str = key("", text(), "Where the code runner keeps its files.", pending=True)
 
 
 @dataclass(frozen=True, slots=True)

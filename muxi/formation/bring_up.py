@@ -33,9 +33,11 @@ async def bring_up(owner: Owner, operation: Operation, release: Release, *, pers
 async def make_plan(owner: Owner, operation: Operation, release: Release) -> Plan:
     """Read what the release needs; nothing has been started or ended when this raises MuxiError."""
     operation.progress("resolving_runtime", "Resolving runtime...")
-    plan = await read_plan(owner.facilities, owner.id, release)
+    plan = await read_plan(owner.facilities, owner.id, release, operation.progress)
     owner.depends_on = plan.manifest.depends_on
-    operation.progress("resolving_runtime", "Resolved runtime: native", version="native")
+    described = plan.prepared.description
+    version = plan.prepared.pin.version or plan.prepared.pin.runtime
+    operation.progress("resolving_runtime", f"Resolved runtime: {described}", version=version)
     return plan
 
 

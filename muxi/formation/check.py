@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muxi.formation.manifest import check_identity, read_manifest
 from muxi.formation.policy import check_options
 from muxi.formation.resources import check_resources
 from muxi.formation.secrets import check_secrets
-from muxi.process.health import HealthCheck
-from muxi.runtime.native import native_spec, require_native
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from muxi.config.model import Config
     from muxi.formation.bundle import Bundle
     from muxi.formation.manifest import Manifest
@@ -35,38 +34,15 @@ class Verdict:
 def check_bundle(root: Path, config: Config, formation_id: str | None, version: str | None) -> Manifest:
     """Check an extracted bundle as a deploy does; what is None is not compared.
 
-    Raises RequestError (ParseError, SecretsError, IDMismatch, VersionMismatch, LimitExceeded,
-    RuntimeUnavailable) and StorageError.
+    Whether it can be run here its runtime says (`muxi.runtime.catalogue`). Raises RequestError
+    (ParseError, SecretsError, IDMismatch, VersionMismatch, LimitExceeded) and StorageError.
     """
     manifest = read_manifest(root)
     check_secrets(root)
     check_identity(manifest, formation_id, version)
     check_options(manifest.proxy, config.proxy)
     check_resources(manifest.resources, config.formations)
-    require_native(manifest)
     return manifest
-
-
-def check_program(manifest: Manifest, root: Path, search_path: str) -> None:
-    """Make sure that the formation's program is there and its environment can be made.
-
-    Raises RequestError (ParseError, SecretsError) and FormationFailed (SpawnError).
-    """
-    native_spec(
-        manifest,
-        root,
-        root,
-        process_id=manifest.id,
-        host="127.0.0.1",
-        port=0,
-        server_url="",
-        stdout=Path(),
-        stderr=Path(),
-        defaults=HealthCheck(),
-        stop_timeout=0.0,
-        search_path=search_path,
-        extra_env={},
-    )
 
 
 def verdict(manifest: Manifest, bundle: Bundle) -> Verdict:

@@ -47,7 +47,8 @@ async def deploy(
             release = await _place(owner, manifest, bundle, source.bundle_hash(bundle), undo)
             await bring_up(owner, operation, release, persistent=False)
             operation.decided = True
-            await in_thread(owner.facilities.releases(owner.id).commit, release)
+            assert owner.run is not None
+            await in_thread(owner.facilities.releases(owner.id).commit, owner.run.plan.pinned)
             undo.pop_all()
         await source.used()
     except MuxiError as error:

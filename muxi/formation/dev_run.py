@@ -31,7 +31,7 @@ from muxi.process.means import Means
 from muxi.process.procfs import hash_token
 from muxi.process.tree_watch import TreeWatch
 from muxi.registry.routes import Target
-from muxi.runtime.native import native_spec
+from muxi.runtime.runtime import Request, Surroundings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,24 +147,23 @@ class DevRun:
 
     async def _start(self, manifest: Manifest) -> None:
         self._policy = route_policy(manifest.proxy, self._facilities.config.proxy)
-        spec = self._spec(manifest)
+        request = Request(program=manifest, release_dir=self.directory, state_dir=self._home)
+        prepared = await self._facilities.runtimes.prepare(request)
+        spec = replace(prepared.spec(self._surroundings(manifest)), token=secrets.token_hex(16))
         await trio.to_thread.run_sync(self._prepare, spec)
         self.instance = Instance(
             spec,
             self._facilities.restart_policy(),
             on_change=self._changed,
-            means=Means(launch=self._facilities.spawn),
+            means=Means(launch=partial(self._facilities.spawn, placement=prepared.placement)),
         )
         await self._nursery.start(partial(self.instance.run, restart_on_failed_start=False))
         await self.instance.wait_healthy()
 
-    def _spec(self, manifest: Manifest) -> ProcessSpec:
+    def _surroundings(self, manifest: Manifest) -> Surroundings:
         facilities = self._facilities
         logs = dev_logs(facilities, self.id)
-        spec = native_spec(
-            manifest,
-            self.directory,
-            self._home,
+        return Surroundings(
             process_id=_key(self.id),
             host=facilities.config.formations.bind_host,
             port=self.port,
@@ -175,9 +174,7 @@ class DevRun:
             stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
             limits=replace(process_limits(manifest.resources, facilities.config.formations), memory_soft=0),
             search_path=facilities.search_path,
-            extra_env={},
         )
-        return replace(spec, token=secrets.token_hex(16))
 
     def _prepare(self, spec: ProcessSpec) -> None:
         """Make its home, begin its output anew, and write down how its process will be known."""

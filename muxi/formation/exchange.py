@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from muxi.formation.manifest import Manifest, Strategy
     from muxi.formation.operation import Operation
     from muxi.formation.owner import Owner
+    from muxi.formation.plan import Plan
     from muxi.formation.releases import Release
 
 
@@ -30,19 +31,20 @@ async def exchange(
     manifest: Manifest,
     *,
     wanted: Strategy | None,
-    commit: Callable[[], Awaitable[None]],
+    commit: Callable[[Release], Awaitable[None]],
 ) -> Strategy:
     """Let `release` take over from the committed one, and make it the committed one by `commit`.
 
-    Returns the strategy that was used. Raises MuxiError; then it is as if nothing had been done.
+    `commit` is given it with what it was found to run on. Returns the strategy that was used.
+    Raises MuxiError; then it is as if nothing had been done.
     """
     strategy = await fitting_strategy(owner, operation, wanted or manifest.strategy)
     if strategy == "blue-green" and await _keeps_own_database(owner):
         operation.progress("validating", f"It has a {DATABASE} of its own, to be moved: one by one...")
         strategy = "recreate"
 
-    async def decide() -> None:
-        await commit()
+    async def decide(plan: Plan) -> None:
+        await commit(plan.pinned)
         record = owner.record
         assert record is not None
         record.name, record.semantic = manifest.name, release.semantic

@@ -14,6 +14,8 @@ from muxi.process.confinement import Confiner
 from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
+from muxi.runtime.catalogue import Runtimes
+from muxi.runtime.native import Native
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from muxi.config.model import Config
     from muxi.process.handle import Handle
+    from muxi.process.placement import Placement
     from muxi.process.spec import ProcessSpec
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
@@ -55,6 +58,10 @@ class Facilities:
     log_problems: Mapping[str, str] = field(default_factory=dict)
     history: History = field(default_factory=History)
     board: Board = field(default_factory=Board)
+    runtimes: Runtimes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runtimes = Runtimes((Native(self.search_path),), self.config.runtime.preferred)
 
     @property
     def formations_dir(self) -> Path:
@@ -107,8 +114,10 @@ class Facilities:
             ),
         )
 
-    async def spawn(self, spec: ProcessSpec) -> Handle:
-        """Start a process within its limits; raises what `muxi.process.spawn.spawn` does."""
+    async def spawn(self, spec: ProcessSpec, placement: Placement | None = None) -> Handle:
+        """Start a process within its limits, here or elsewhere; raises what `Placement.start` does."""
+        if placement is not None:
+            return await placement.start(spec)
         return await spawn(spec, confiner=self.confiner)
 
     def restart_policy(self) -> RestartPolicy:

@@ -30,7 +30,8 @@ STRATEGIES: Final[tuple[Strategy, Strategy]] = ("blue-green", "recreate")
 class Manifest:
     """What a manifest says. Times are seconds; None means it does not say.
 
-    `kind` is how the formation runs: as a process of its own (`native`) or on the MUXI runtime.
+    `kind` is how the formation runs: as a process of its own (`native`), on the MUXI runtime, or as a
+    container of its `image`. `python` is the interpreter that it asks for.
     A native one without `command` is its `app.py`. `env` may hold secrets and is in no repr.
     `depends_on` are the formations that are to be healthy before this one is started; `strategy`
     is how one process of it takes the place of another (`muxi.formation.replace`).
@@ -47,6 +48,8 @@ class Manifest:
     author: str | None = None
     url: str | None = None
     license: str = "Unlicense"
+    python: str | None = None
+    image: str | None = None
     command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     health: HealthOptions = field(default_factory=HealthOptions)
@@ -126,6 +129,8 @@ def _read_fields(
         author=fields.text("author"),
         url=fields.line("url"),
         license=fields.line("license") or "Unlicense",
+        python=fields.line("python"),
+        image=fields.line("image"),
         command=fields.words("command"),
         env=fields.variables("env"),
         health=read_health(fields),
@@ -164,7 +169,9 @@ def _strategy(text: str) -> Strategy:
 
 
 def _kind(fields: Fields, bundle_names: Collection[str]) -> Kind:
-    """Decide by design.md: a named runtime is MUXI's, a command is native, and so is a bare app.py."""
+    """Decide: a named image or runtime is what it says; a command is native, and so is a bare app.py."""
+    if fields.has("image"):
+        return "image"
     if fields.has("muxi_runtime"):
         return "muxi"
     if fields.has("command"):
@@ -179,7 +186,7 @@ def _check_kind(
     if manifest.kind == "muxi":
         if not manifest.description.strip():
             problems.append("description is missing; a MUXI formation needs one")
-    elif not fields.has("command") and NATIVE_APP not in bundle_names:
+    elif manifest.kind == "native" and not fields.has("command") and NATIVE_APP not in bundle_names:
         problems.append(
             f"there is neither a `command` nor a file {NATIVE_APP}; say how the formation is started, "
             'for example command: ["python3", "main.py"]'

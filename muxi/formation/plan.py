@@ -1,15 +1,15 @@
-"""What it takes to run a release: read from its manifest, before anything is started or ended."""
+"""What it takes to run a release: its manifest, and its runtime prepared, before anything is started."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from muxi.formation.manifest import read_manifest
 from muxi.formation.resources import process_limits
-from muxi.runtime.native import native_spec
+from muxi.runtime.runtime import Request, Surroundings, tell_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from muxi.formation.manifest import Manifest
     from muxi.formation.releases import Release
     from muxi.process.spec import ProcessSpec
+    from muxi.runtime.runtime import Prepared, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +27,43 @@ class Plan:
 
     release: Release
     manifest: Manifest
+    prepared: Prepared
     spec: Callable[[int], ProcessSpec]
 
+    @property
+    def pinned(self) -> Release:
+        """The release, with what it was found to run on."""
+        return replace(self.release, pin=self.prepared.pin)
 
-async def read_plan(facilities: Facilities, formation_id: str, release: Release) -> Plan:
-    """Read a release's manifest. Raises MuxiError when it can't be read or can't be run here."""
+
+async def read_plan(
+    facilities: Facilities, formation_id: str, release: Release, report: Report = tell_nobody
+) -> Plan:
+    """Read a release's manifest, and have its runtime at hand, which may take long the first time.
+
+    Raises MuxiError when it can't be read or can't be run here.
+    """
     manifest = await trio.to_thread.run_sync(read_manifest, release.path)
+    request = Request(
+        program=manifest,
+        release_dir=release.path,
+        state_dir=facilities.releases(formation_id).state,
+        pin=release.pin,
+        report=report,
+    )
+    prepared = await facilities.runtimes.prepare(request)
 
     def spec(port: int) -> ProcessSpec:
-        return _spec(facilities, formation_id, manifest, release, port)
+        return prepared.spec(surroundings(facilities, formation_id, manifest, port))
 
     spec(0)
-    return Plan(release, manifest, spec)
+    return Plan(release, manifest, prepared, spec)
 
 
-def _spec(
-    facilities: Facilities, formation_id: str, manifest: Manifest, release: Release, port: int
-) -> ProcessSpec:
+def surroundings(facilities: Facilities, formation_id: str, manifest: Manifest, port: int) -> Surroundings:
+    """Return what the server gives to a live formation's process."""
     logs = facilities.log_files(formation_id)
-    return native_spec(
-        manifest,
-        release.path,
-        facilities.releases(formation_id).state,
+    return Surroundings(
         process_id=formation_id,
         host=facilities.config.formations.bind_host,
         port=port,
@@ -56,7 +72,6 @@ def _spec(
         stderr=logs.stderr,
         defaults=facilities.health_check(),
         stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
-        limits=process_limits(manifest.resources, facilities.config.formations),
         search_path=facilities.search_path,
-        extra_env={},
+        limits=process_limits(manifest.resources, facilities.config.formations),
     )

@@ -36,6 +36,8 @@ from muxi.formation.versions import VersionEntry, VersionFile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from muxi.runtime.pin import Pin
+
 _log = structlog.get_logger()
 
 
@@ -87,7 +89,7 @@ class Release:
 
     `bundle_hash` is the SHA-256 of the uploaded bytes, `content_hash` that of the files in them
     (`Bundle.content_hash`), both in hex; empty where an older server did not record it.
-    `deployed_at` is Unix time in seconds.
+    `deployed_at` is Unix time in seconds. `pin` is what it runs on, once that is known.
     """
 
     number: int
@@ -96,6 +98,7 @@ class Release:
     bundle_hash: str
     content_hash: str
     deployed_at: float
+    pin: Pin | None = None
 
 
 class Releases:
@@ -210,6 +213,7 @@ class Releases:
             bundle_hash=release.bundle_hash,
             semantic=release.semantic,
             content_hash=release.content_hash,
+            runtime=release.pin,
         )
         self._write(versions.committed(self._load(), entry, self._keep))
 
@@ -221,6 +225,10 @@ class Releases:
         found = versions.rolled_back(self._load(), number)
         self._write(found)
         return self._release(found.current)
+
+    def roll_back_to(self, release: Release) -> None:
+        """Make this kept release the current one, as `roll_back` does."""
+        self.roll_back(release.number)
 
     def discard(self, release: Release) -> None:
         """Remove a placed release that shall not be committed. A committed one is left alone."""
@@ -297,6 +305,7 @@ class Releases:
             bundle_hash=entry.bundle_hash,
             content_hash=entry.content_hash,
             deployed_at=datetime.fromisoformat(entry.deployed_at).timestamp(),
+            pin=entry.runtime,
         )
 
     def _path(self, number: int) -> Path:

@@ -13,8 +13,9 @@ disk. What it promises:
   `interrupt`); then the new process is ended, its port given back, and the old one has served all
   along. `recreate` starts the old release again, and waits for it.
 - Right before the switch `commit` is called, if there is one: what it does makes the new release
-  the one that counts, on disk. If it raises, nothing has been switched. Nobody is served by a
-  release that does not count: once it does, the switch is one step in memory, which can't fail.
+  the one that counts, on disk; it is given the plan. If it raises, nothing has been switched.
+  Nobody is served by a release that does not count: once it does, the switch is one step in
+  memory, which can't fail.
 - After it nothing is undone. A cancellation hurries the old process's end, and is no failure.
 - The registry names both processes before either could be started or ended, so a server that is
   killed anywhere in between is followed by one that adopts the one which runs the committed
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from muxi.formation.releases import Release
     from muxi.formation.run import Run
 
-    Commit = Callable[[], Awaitable[None]]
+    Commit = Callable[[Plan], Awaitable[None]]
     RollbackStatus = Literal["not_needed", "success", "failed"]
 
 log = structlog.get_logger()
@@ -81,7 +82,7 @@ async def _blue_green(owner: Owner, operation: Operation, plan: Plan, commit: Co
     try:
         await _stage(owner, operation, plan)
         operation.progress("swapping", "Switching requests to the new process...")
-        await _commit(owner, operation, commit)
+        await _commit(owner, operation, plan, commit)
         _switch(owner)
     except BaseException:
         with trio.CancelScope(shield=True):
@@ -126,14 +127,14 @@ def _switch(owner: Owner) -> None:
     owner.save(owner.record)
 
 
-async def _commit(owner: Owner, operation: Operation, commit: Commit | None) -> None:
+async def _commit(owner: Owner, operation: Operation, plan: Plan, commit: Commit | None) -> None:
     """Make it final: first that both processes are known on disk, then which release counts."""
     await trio.lowlevel.checkpoint_if_cancelled()
     operation.decided = True
     with trio.CancelScope(shield=True):
         await owner.facilities.registry.flush()
         if commit is not None:
-            await commit()
+            await commit(plan)
 
 
 async def _drop_other(owner: Owner) -> None:
@@ -162,7 +163,7 @@ async def _recreate(owner: Owner, operation: Operation, plan: Plan, commit: Comm
     try:
         await owner.halt(operation)
         await launch(owner, operation, plan, persistent=False)
-        await _commit(owner, operation, commit)
+        await _commit(owner, operation, plan, commit)
     except BaseException as error:
         with trio.CancelScope(shield=True):
             status = await _go_back(owner, operation, before)

@@ -36,7 +36,7 @@ async def rollback(owner: Owner, operation: Operation, *, wish: RollbackWish) ->
             release,
             manifest,
             wanted=wish.strategy,
-            commit=partial(in_thread, releases.roll_back, release.number),
+            commit=partial(in_thread, releases.roll_back_to),
         )
         await keep_word(owner)
     except MuxiError as error:

@@ -122,7 +122,7 @@ class Run:
             self._on_change(self)
             await self._facilities.registry.flush()
             self._marked = True
-        return await self._facilities.spawn(spec)
+        return await self._facilities.spawn(spec, self.plan.prepared.placement)
 
     def _relocate(self, spec: ProcessSpec) -> ProcessSpec:
         port = self._facilities.ports.allocate(self.key, avoid={spec.port})

@@ -50,6 +50,7 @@ def view_of(owner: Owner, *, counted: bool = True) -> FormationView | None:
         drain=_drain(owner),
         depends_on=owner.depends_on,
         adopted=instance is not None and instance.adopted,
+        runtime=owner.run.plan.prepared.pin if owner.run is not None else None,
     )
 
 

@@ -92,7 +92,7 @@ async def _install(owner: Owner, operation: Operation, coming: _Coming) -> Mappi
             release,
             coming.manifest,
             wanted=coming.strategy,
-            commit=partial(in_thread, releases.commit, release),
+            commit=partial(in_thread, releases.commit),
         )
     except BaseException:
         await clear_away(partial(in_thread, releases.discard, release))  # a committed one is left alone

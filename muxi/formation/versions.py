@@ -1,7 +1,7 @@
 """version.json: which releases a formation has, and which is the current one.
 
 The format is the original's (http-api.md section 3), which existing tools read; `semantic`,
-`content_hash` and `older` are additions of ours. What becomes of the file is computed by pure
+`content_hash`, `runtime` and `older` are additions of ours. What becomes of the file is computed by pure
 functions, `committed` and `rolled_back`; `load` and `save` are all that touches the disk.
 """
 
@@ -14,6 +14,7 @@ import msgspec
 
 from muxi.errors import RequestError, StorageError
 from muxi.files import PRIVATE_FILE, atomic_write
+from muxi.runtime.pin import Pin  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,10 @@ FILE_NAME = "version.json"
 
 
 class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One release. `deployed_at` is RFC 3339; `semantic` and `content_hash` are additions of ours."""
+    """One release. `deployed_at` is RFC 3339; what follows `backup_path` are additions of ours.
+
+    `runtime` is what it runs on, and shall run on again.
+    """
 
     version: int
     deployed_at: str
@@ -30,6 +34,7 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     backup_path: str = ""
     semantic: str = ""
     content_hash: str = ""
+    runtime: Pin | None = None
 
 
 class VersionFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

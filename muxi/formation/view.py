@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from muxi.process.spec import ExitReport
     from muxi.process.usage import Usage
     from muxi.registry.traffic import TrafficView
+    from muxi.runtime.pin import Pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class FormationView:
     is None unless requests are being waited for before its process is ended. `traffic` is what has
     been counted of its requests since the server's start; `usage` what its processes were last seen
     to use. `crash_loop`: it fails again and again, and is tried slowly. `adopted`: an earlier run of
-    the server started its process.
+    the server started its process. `runtime` is what it runs on, and why; None while nobody knows.
     """
 
     id: str
@@ -68,6 +69,7 @@ class FormationView:
     crash_loop: bool = False
     depends_on: tuple[str, ...] = ()
     adopted: bool = False
+    runtime: Pin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
-from muxi.errors import FormationFailed, RequestError
-from muxi.process.limits import NO_LIMITS
-from muxi.process.spec import ProcessSpec
-from muxi.runtime.program import SERVER_VARIABLES, Program
+from muxi.errors import FormationFailed
+from muxi.process.health import HealthCheck
+from muxi.runtime.pin import Pin
+from muxi.runtime.process_spec import make_spec, own_variables, server_variables
+from muxi.runtime.runtime import Prepared, Presence, Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from muxi.process.health import HealthCheck
-    from muxi.process.limits import Limits
+    from muxi.process.spec import ProcessSpec
+    from muxi.runtime.program import Program
+    from muxi.runtime.runtime import Request
 
 DEFAULT_COMMAND = ("python3", "app.py")
 
@@ -25,16 +28,38 @@ def find_program(name: str, search_path: str) -> str | None:
     return shutil.which(name, path=search_path)
 
 
-def require_native(program: Program) -> None:
-    """Raise RequestError (501, RuntimeUnavailable) for a formation that is not a native one."""
-    if program.kind != "native":
-        raise RequestError(
-            f"'{program.id}' needs the MUXI runtime; this version of the server runs native formations only.",
-            code="RuntimeUnavailable",
-            status=501,
-            stage="resolving_runtime",
-            cure="Give the formation a `command` (or an app.py) and no `muxi_runtime`, `agents` or `llm`, "
-            "or use a server version that has the MUXI runtime.",
+class Native:
+    """Formations that are plain processes of this machine. Always present."""
+
+    name = "native"
+
+    def __init__(self, search_path: str) -> None:
+        """`search_path` is the PATH on which programs are looked up."""
+        self._search_path = search_path
+
+    async def presence(self) -> Presence:
+        return Presence(self.name, available=True)
+
+    def check(self, program: Program, release_dir: Path) -> None:
+        """See `Runtime.check`; the errors are those of `native_spec`."""
+        nowhere = Surroundings(
+            process_id=program.id,
+            host="127.0.0.1",
+            port=0,
+            server_url="",
+            stdout=release_dir,
+            stderr=release_dir,
+            defaults=HealthCheck(),
+            stop_timeout=0.0,
+            search_path=self._search_path,
+        )
+        native_spec(program, release_dir, release_dir, nowhere)
+
+    async def prepare(self, request: Request) -> Prepared:
+        return Prepared(
+            pin=Pin(runtime=self.name),
+            description=self.name,
+            spec=partial(native_spec, request.program, request.release_dir, request.state_dir),
         )
 
 
@@ -42,79 +67,32 @@ def native_spec(
     program: Program,
     release_dir: Path,
     state_dir: Path,
+    around: Surroundings,
     *,
-    process_id: str,
-    host: str,
-    port: int,
-    server_url: str,
-    stdout: Path,
-    stderr: Path,
-    defaults: HealthCheck,
-    stop_timeout: float,
-    search_path: str,
-    extra_env: Mapping[str, str],
-    limits: Limits = NO_LIMITS,
     find: Callable[[str, str], str | None] = find_program,
 ) -> ProcessSpec:
     """Make the specification of a native formation's process. Asks the disk by `find` only.
 
-    `search_path` is the PATH it gets and in which its program is looked for, unless its manifest
-    sets PATH; `extra_env` are further variables of the server's, which its manifest may not set.
-    `defaults` and `stop_timeout` (seconds) hold where the manifest says nothing. Raises RequestError
-    (RuntimeUnavailable, ParseError) and FormationFailed (SpawnError).
+    Raises RequestError (ParseError, SecretsError) and FormationFailed (SpawnError).
     """
-    require_native(program)
-    own = _own_variables(program, extra_env)
+    own = own_variables(program, around.extra_env)
     env = {
-        "PATH": search_path,
+        "PATH": around.search_path,
         "HOME": str(state_dir),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         "MUXI_ENV": "production",
         **own,
-        "PORT": str(port),
-        "HOST": host,
-        "FORMATION_ID": program.id,
-        "MUXI_SERVER_URL": server_url,
-        "_port": str(port),
-        "_bind_host": host,
-        **extra_env,
+        **server_variables(program, around),
     }
     name, *arguments = program.command or DEFAULT_COMMAND
-    return ProcessSpec(
-        process_id=process_id,
+    return make_spec(
+        program,
+        around,
         argv=(_executable(name, release_dir, env["PATH"], find), *arguments),
         cwd=release_dir,
-        host=host,
-        port=port,
-        stdout=stdout,
-        stderr=stderr,
         env=env,
-        health=program.health.over(defaults),
-        stop_timeout=stop_timeout if program.stop_timeout is None else program.stop_timeout,
-        limits=limits,
     )
-
-
-def _own_variables(program: Program, extra_env: Mapping[str, str]) -> Mapping[str, str]:
-    taken = sorted(program.env.keys() & (SERVER_VARIABLES | extra_env.keys()))
-    if taken:
-        raise RequestError(
-            f"The manifest's env sets {', '.join(taken)}, which the server sets itself.",
-            code="ParseError",
-            stage="validating",
-            cure="Leave these out of `env`.",
-        )
-    referring = sorted(name for name, value in program.env.items() if "${{" in value)
-    if referring:
-        # Passed on as it stands, the formation would take the reference for the value.
-        raise RequestError(
-            f"The manifest's env refers to secrets in {', '.join(referring)}, which it can't read.",
-            code="SecretsError",
-            stage="validating",
-            cure="Let the formation read secrets.enc itself, or set the value where the formation finds it.",
-        )
-    return program.env
 
 
 def _executable(

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 _Settings = TypeVar("_Settings", StartUp, Readiness, Liveness)
 
-Kind = Literal["native", "muxi"]
+Kind = Literal["native", "muxi", "image"]
+"""A process of its own, a formation of the MUXI runtime, or a container of an image that it names."""
 
 SERVER_VARIABLES = frozenset(
     {
@@ -85,6 +86,18 @@ class Program(Protocol):
     def id(self) -> str: ...
     @property
     def kind(self) -> Kind: ...
+    @property
+    def muxi_runtime(self) -> str | None:
+        """The version of the MUXI runtime that it asks for, with its variant: `1.2:cuda`."""
+
+    @property
+    def python(self) -> str | None:
+        """The Python that it asks for: a version (`3.12`) or an interpreter's path."""
+
+    @property
+    def image(self) -> str | None:
+        """The OCI image that it is a container of."""
+
     @property
     def command(self) -> tuple[str, ...] | None: ...
     @property

@@ -10,8 +10,10 @@ from muxi.formation.manifest import Manifest
 from muxi.process.health import HealthCheck, Readiness, StartUp
 from muxi.process.limits import Limits
 from muxi.process.spec import ProcessSpec
-from muxi.runtime.native import find_program, native_spec, require_native
+from muxi.runtime.choice import choose
+from muxi.runtime.native import find_program, native_spec
 from muxi.runtime.program import HealthOptions
+from muxi.runtime.runtime import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +35,7 @@ def manifest(**fields: object) -> Manifest:
 def spec(
     program: Manifest, *, extra_env: Mapping[str, str] | None = None, search_path: str = "/usr/bin:/bin"
 ) -> ProcessSpec:
-    return native_spec(
-        program,
-        RELEASE,
-        STATE,
+    around = Surroundings(
         process_id="hello",
         host="127.0.0.1",
         port=8001,
@@ -48,8 +47,8 @@ def spec(
         limits=Limits(memory=1 << 30),
         search_path=search_path,
         extra_env=extra_env or {},
-        find=find_any,
     )
+    return native_spec(program, RELEASE, STATE, around, find=find_any)
 
 
 def test_the_environment_is_the_documented_list_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,13 +111,13 @@ def test_a_reference_to_a_secret_is_not_passed_on_as_if_it_were_the_value() -> N
     assert "PLAIN" not in caught.value.message
 
 
-def test_a_muxi_formation_is_answered_501() -> None:
+def test_a_muxi_formation_is_answered_501_where_nothing_can_run_it() -> None:
     with pytest.raises(RequestError) as caught:
-        spec(manifest(kind="muxi"))
+        choose(manifest(kind="muxi"), {}, None)
     error = caught.value
     assert (error.status, error.code, error.stage) == (501, "RuntimeUnavailable", "resolving_runtime")
     assert error.cure
-    require_native(manifest())
+    assert choose(manifest(), {}, None).name == "native"
 
 
 def test_programs_are_really_looked_up(tmp_path: Path) -> None:
@@ -132,10 +131,7 @@ def test_programs_are_really_looked_up(tmp_path: Path) -> None:
 
 
 def at(release: Path, *command: str, env: Mapping[str, str] | None = None) -> ProcessSpec:
-    return native_spec(
-        manifest(command=command, env=env or {}),
-        release,
-        STATE,
+    around = Surroundings(
         process_id="hello",
         host="127.0.0.1",
         port=8001,
@@ -145,8 +141,8 @@ def at(release: Path, *command: str, env: Mapping[str, str] | None = None) -> Pr
         defaults=HealthCheck(),
         stop_timeout=1.0,
         search_path="/nowhere",
-        extra_env={},
     )
+    return native_spec(manifest(command=command, env=env or {}), release, STATE, around)
 
 
 def test_a_program_of_the_formation_itself(tmp_path: Path) -> None:
