@@ -18,7 +18,7 @@ LAYERS = (
     ("workers",),
     ("api", "proxy"),
     ("formation",),
-    ("process", "runtime"),
+    ("process", "runtime", "telemetry"),
     ("registry",),
     ("auth", "config", "observe"),
     ("errors", "files", "timestamps"),

@@ -37,6 +37,7 @@ from muxi.config.schema import (
     rows,
     text,
 )
+from muxi.config.updates import UpdatesConfig
 from muxi.config.values import parse_choice
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "RuntimeConfig",
     "ServerConfig",
     "TlsConfig",
+    "UpdatesConfig",
     "defaults",
     "reference",
     "with_absolute_paths",
@@ -201,6 +203,8 @@ class Config:
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
+    telemetry: bool = key(True, boolean(), "Whether anonymous counts are reported, an hour's at a time.")
+    updates: UpdatesConfig = group(UpdatesConfig, "What is asked about newer releases.")
     paths: Paths
 
 
