@@ -20,7 +20,7 @@ LAYERS = (
     ("formation",),
     ("runtime",),
     ("images",),
-    ("process", "download"),
+    ("process", "download", "telemetry"),
     ("registry",),
     ("auth", "config", "observe"),
     ("disk", "locks"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     import trio
@@ -151,6 +151,14 @@ class ApiSettings:
     """Pause after which a silent event stream gets a comment, so that nothing between cuts it."""
 
 
+async def _no_telemetry() -> Mapping[str, object]:
+    return {"enabled": False, "reason": "this server reports nothing"}
+
+
+def _not_counted(_route: str) -> None:
+    pass
+
+
 @dataclass(slots=True, eq=False)
 class ApiParts:
     """Everything `create_app` needs. `authenticator` is None when authentication is disabled.
@@ -176,4 +184,8 @@ class ApiParts:
     """How this program came to serve, for the status's `server`: its start, upgrades, the last reload."""
     limits_in_force: Callable[[], Mapping[str, str]] = dict
     """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
+    telemetry_standing: Callable[[], Awaitable[Mapping[str, object]]] = _no_telemetry
+    """Whether anonymous counts are reported, and the next report (`muxi.telemetry.reporter.Standing`)."""
+    count_use: Callable[[str], None] = _not_counted
+    """Told of each use of a management route: its method and template, never an id."""
     now: Callable[[], float] = time.time

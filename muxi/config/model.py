@@ -38,6 +38,7 @@ from muxi.config.schema import (
     rows,
     text,
 )
+from muxi.config.updates import UpdatesConfig
 from muxi.config.values import parse_choice
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "RuntimeConfig",
     "ServerConfig",
     "TlsConfig",
+    "UpdatesConfig",
     "defaults",
     "reference",
     "with_absolute_paths",
@@ -204,6 +206,8 @@ class Config:
     download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
+    telemetry: bool = key(True, boolean(), "Whether anonymous counts are reported, an hour's at a time.")
+    updates: UpdatesConfig = group(UpdatesConfig, "What is asked about newer releases.")
     paths: Paths
 
 
