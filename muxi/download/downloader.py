@@ -20,7 +20,7 @@ from muxi.locks import held
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from muxi.config.download import DownloadConfig
@@ -114,12 +114,15 @@ class Downloader:
 
         return await persistently(attempt, url, SMALL_RETRIES)
 
-    async def location(self, url: str) -> str | None:
-        """Return where a URL leads, without going there; None if it leads nowhere. Raises DownloadError."""
+    async def fields(self, url: str) -> Mapping[str, str]:
+        """Return the header of what is at a URL by lower-case names; a redirection is not followed.
 
-        async def attempt() -> str | None:
+        Raises DownloadError.
+        """
+
+        async def attempt() -> Mapping[str, str]:
             async with self._http.answer("HEAD", url, follow=False) as response:
-                return response.headers.get("location") if response.is_redirect else None
+                return {name.lower(): value for name, value in response.headers.items()}
 
         return await persistently(attempt, url, SMALL_RETRIES)
 
@@ -172,7 +175,9 @@ def _there(order: Order) -> bool:
     """Tell whether the file is there, as it should be."""
     with suppress(FileNotFoundError):
         if order.size in {None, order.target.stat().st_size}:
-            return order.sha256 is None or digest(order.target) == order.sha256.lower()
+            if order.sha256 is None:
+                return order.size is not None or order.target.stat().st_size > 0
+            return digest(order.target) == order.sha256.lower()
     return False
 
 

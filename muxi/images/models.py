@@ -7,25 +7,30 @@ there is used without a network.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
 from muxi.disk import disk_work
+from muxi.download.checksums import read_published
+from muxi.download.failure import DownloadError
 from muxi.errors import NotFound
 from muxi.files import atomic_write
 from muxi.images.report import tell_nobody, telling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from muxi.config.download import DownloadConfig
-    from muxi.download.downloader import Downloader
+    from muxi.download.downloader import Downloader, Progress
     from muxi.images.report import Report
 
 REVISION = "main"
+LINKED = "x-linked-etag"
+"""The field in which the hub says the SHA-256 of a file that it keeps elsewhere (Git LFS)."""
 READABLE = 0o644
 
 
@@ -90,13 +95,20 @@ class ModelCache:
         snapshot = self._snapshot(model)
         base = f"{self._settings().models_url}/{model.repository}/resolve/{REVISION}"
         for file in await self.missing(model):
-            name = f"{model.repository}/{file}"
-            await self._downloader.fetch(
-                f"{base}/{file}", snapshot / file, mode=READABLE, report=telling(report, name)
+            await self._fetch(
+                f"{base}/{file}", snapshot / file, telling(report, f"{model.repository}/{file}")
             )
         with disk_work(f"write in {self._directory}"):
             await trio.to_thread.run_sync(self._refer, model)
         return snapshot
+
+    async def _fetch(self, url: str, target: Path, report: Callable[[Progress], None]) -> None:
+        """Fetch a file, and check it by the hash that is published of large ones."""
+        fields: Mapping[str, str] = {}
+        with suppress(DownloadError):  # not every mirror answers a HEAD; the GET will say what is wrong
+            fields = await self._downloader.fields(url)
+        sha256 = read_published(fields.get(LINKED, "").strip('"'), target.name)
+        await self._downloader.fetch(url, target, sha256=sha256, mode=READABLE, report=report)
 
     def _snapshot(self, model: Model) -> Path:
         return self._directory / model.directory / "snapshots" / REVISION

@@ -536,9 +536,9 @@ async def test_where_something_leads_and_whether_it_is_there() -> None:
     async with running() as mirror:
         mirror.put("/go", b"", says(302, {"Location": "/to/v1.2.3/x"}))
         one = downloader()
-        assert await one.location(mirror.base + "/go") == "/to/v1.2.3/x"
+        assert (await one.fields(mirror.base + "/go"))["location"] == "/to/v1.2.3/x"
         assert mirror.seen[-1].method == "HEAD"
-        assert await one.location(mirror.put("/a", CONTENT)) is None
+        assert (await one.fields(mirror.put("/a", CONTENT)))["content-length"] == str(len(CONTENT))
         assert await one.exists(mirror.base + "/a")
         assert not await one.exists(mirror.base + "/nothing")
         with pytest.raises(DownloadError):
