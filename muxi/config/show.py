@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +12,9 @@ from muxi.config.values import format_duration
 
 if TYPE_CHECKING:
     from muxi.config.model import AuthConfig, Config, FormationsConfig
+
+_USER_INFO = re.compile(r"^(https?://)[^/]*@", re.IGNORECASE)
+"""The user and password that the address of a mirror may hold."""
 
 
 class Section(NamedTuple):
@@ -68,6 +72,8 @@ def _plain(value: object) -> object:
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return _USER_INFO.sub(r"\1***@", value)
     return str(value) if isinstance(value, Path) else value
 
 

@@ -10,6 +10,7 @@ from muxi.formation.drafts import Draft
 from muxi.formation.history import History
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
+from muxi.images.library import Library, library
 from muxi.process.confinement import Confiner
 from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
@@ -67,9 +68,11 @@ class Facilities:
     history: History = field(default_factory=History)
     happened: Callable[[Happening], None] = _not_counted
     board: Board = field(default_factory=Board)
+    library: Library = field(init=False)
     runtimes: Runtimes = field(init=False)
 
     def __post_init__(self) -> None:
+        self.library = library(lambda: self.config)
         self.runtimes = Runtimes((Native(self.search_path),), self.config.runtime.preferred)
 
     @property
