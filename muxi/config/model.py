@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.environments import EnvironmentsConfig
 from muxi.config.formations import (
     BundleLimits,
     DeploymentConfig,
@@ -45,6 +46,7 @@ __all__ = [
     "Config",
     "DeploymentConfig",
     "DraftLimits",
+    "EnvironmentsConfig",
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
@@ -199,6 +201,7 @@ class Config:
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    environments: EnvironmentsConfig = group(EnvironmentsConfig, "The Python environments of formations.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
     paths: Paths

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from muxi.environment.store import Environments
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
@@ -44,7 +46,8 @@ class Facilities:
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
-    `log_problems` says, by id, why a formation's output can't be kept as it should.
+    `log_problems` says, by id, why a formation's output can't be kept as it should. `variables` are
+    the server's own environment, of which formations get nothing.
     """
 
     config: Config
@@ -58,10 +61,21 @@ class Facilities:
     log_problems: Mapping[str, str] = field(default_factory=dict)
     history: History = field(default_factory=History)
     board: Board = field(default_factory=Board)
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    environments: Environments = field(init=False)
     runtimes: Runtimes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runtimes = Runtimes((Native(self.search_path),), self.config.runtime.preferred)
+        self.environments = Environments(
+            self.config.paths.data_dir,
+            self.config.paths.cache_dir,
+            self.search_path,
+            lambda: self.config.environments,
+            self.variables,
+        )
+        self.runtimes = Runtimes(
+            (Native(self.search_path, self.environments),), self.config.runtime.preferred
+        )
 
     @property
     def formations_dir(self) -> Path:
