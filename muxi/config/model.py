@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.download import DownloadConfig
 from muxi.config.environments import EnvironmentsConfig
 from muxi.config.formations import (
     BundleLimits,
@@ -45,6 +46,7 @@ __all__ = [
     "BundleLimits",
     "Config",
     "DeploymentConfig",
+    "DownloadConfig",
     "DraftLimits",
     "EnvironmentsConfig",
     "FormationsConfig",
@@ -202,6 +204,7 @@ class Config:
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
     environments: EnvironmentsConfig = group(EnvironmentsConfig, "The Python environments of formations.")
+    download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
     paths: Paths
