@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from muxi.disk import disk_work
 from muxi.environment.installer import Workshop, check_installer, choose_installer, installer_environment
 from muxi.environment.output import Ticker, Transcript, failure
 from muxi.environment.process import run
 from muxi.environment.record import Record, write_record
-from muxi.errors import FormationFailed, StorageError
+from muxi.errors import FormationFailed
 from muxi.files import PRIVATE_DIRECTORY, PRIVATE_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from muxi.environment.recipe import Recipe
@@ -51,7 +52,7 @@ class Builder:
             try:
                 for argv in installer.commands(recipe, workshop):
                     await self._run(argv, recipe, workshop, tell=tell, what=WHAT, lock=lock)
-                with _disk_work():
+                with disk_work("store a Python environment", stage="installing"):
                     record = await trio.to_thread.run_sync(
                         write_record, target, target.name, recipe, installer.name
                     )
@@ -73,7 +74,7 @@ class Builder:
         async with self._workshop(target, recipe) as workshop:
             argv = installer.resolving(python, recipe, workshop)
             await self._run(argv, recipe, workshop, tell=tell, what=f"no version of {wanted} can be had")
-            with _disk_work():
+            with disk_work("store a Python environment", stage="installing"):
                 answer = await trio.to_thread.run_sync(workshop.answer.read_text)
         version = installer.resolved(answer)
         if version is None:
@@ -107,7 +108,8 @@ class Builder:
             env=installer_environment(
                 self._environment, self._search_path, self._cache_dir, workshop.scratch
             ),
-            cwd=recipe.root,
+            # A bundle may hold settings for uv, and what is made is not for this bundle alone.
+            cwd=recipe.root if recipe.requirements.local else workshop.scratch,
             on_line=on_line,
             inherit=() if lock is None else (lock,),
         )
@@ -118,7 +120,7 @@ class Builder:
     async def _workshop(self, target: Path, recipe: Recipe) -> AsyncIterator[Workshop]:
         workshop = Workshop(target, scratch(target))
         try:
-            with _disk_work():
+            with disk_work("store a Python environment", stage="installing"):
                 await trio.to_thread.run_sync(_set_up, workshop, recipe)
             yield workshop
         finally:
@@ -131,6 +133,11 @@ def scratch(target: Path) -> Path:
     return target.with_name(f"{target.name}.scratch")
 
 
+def make_directory(path: Path) -> None:
+    """Make the directory of all environments; formations may run as another user. Blocks. Raises OSError."""
+    path.mkdir(PUBLIC_DIRECTORY, parents=True, exist_ok=True)
+
+
 def remove(path: Path) -> None:
     """Remove a directory with all below it; what can't be removed is left for the next time. Blocks."""
     shutil.rmtree(path, ignore_errors=True)
@@ -141,20 +148,7 @@ def _set_up(workshop: Workshop, recipe: Recipe) -> None:
     for path in (workshop.target, workshop.scratch):
         if path.exists():
             shutil.rmtree(path)
-    workshop.target.parent.mkdir(mode=PUBLIC_DIRECTORY, parents=True, exist_ok=True)
     workshop.scratch.mkdir(mode=PRIVATE_DIRECTORY)
     for path, text in workshop.files(recipe).items():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE), "w") as file:
             file.write(text)
-
-
-@contextmanager
-def _disk_work() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"The Python environment can't be stored: {error.strerror or error}.",
-            stage="installing",
-            cure="Look at the disk of the data directory: is it full, or not writable for the server?",
-        ) from error

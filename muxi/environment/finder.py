@@ -46,9 +46,12 @@ class Finder:
 
     def at_least(self, version: tuple[int, int]) -> Interpreter | None:
         """Return the first interpreter of at least a version: that of the PATH, else the newest. Blocks."""
-        found = [one for path in self._plain() if (one := self._interviewer.ask(path))]
-        found += sorted(self.all(), key=lambda one: one.version, reverse=True)
-        return next((one for one in found if one.version >= version), None)
+        for path in self._plain():
+            found = self._interviewer.ask(path)
+            if found is not None and found.version >= version:
+                return found
+        newest = max(self.all(), key=lambda one: one.version, default=None)
+        return newest if newest is not None and newest.version >= version else None
 
     def all(self) -> list[Interpreter]:
         """Return every Python 3 that there is, each file once. Blocks."""

@@ -13,6 +13,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from muxi.environment.requirements import LOCK, REQUIREMENTS
 from muxi.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -63,10 +64,11 @@ class Workshop:
 
     def inputs(self, recipe: Recipe) -> Argv:
         """Return the requirements files to install: that of the settings first, then what is wanted."""
-        wanted = {"requirements.txt": "requirements.txt", "uv.lock": str(self.scratch / _LOCKED)}
+        own = str(recipe.root / REQUIREMENTS)
+        wanted = {REQUIREMENTS: own, LOCK: str(self.scratch / _LOCKED)}
         settings = (str(self.scratch / _SETTINGS),) if _setting_lines(recipe.settings) else ()
-        own = wanted.get(recipe.requirements.source, str(self.scratch / _WRITTEN))
-        return (*settings, *((own,) if recipe.requirements.lines else ()))
+        chosen = wanted.get(recipe.requirements.source, str(self.scratch / _WRITTEN))
+        return (*settings, *((chosen,) if recipe.requirements.lines else ()))
 
 
 class Pip:
@@ -109,11 +111,12 @@ class Uv:
         make = (self.path, "venv", "--no-project", "--python", python, str(workshop.target))
         export = (
             self.path, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--quiet",
-            "--python", python, "--output-file", str(workshop.scratch / _LOCKED),
+            "--project", str(recipe.root), "--python", python,
+            "--output-file", str(workshop.scratch / _LOCKED),
         )  # fmt: skip
         into = ("--python", str(workshop.python), "--compile-bytecode")
         install = (self.path, "pip", "install", *into, *_wanted(recipe, workshop))
-        return (make, export, install) if recipe.requirements.source == "uv.lock" else (make, install)
+        return (make, export, install) if recipe.requirements.source == LOCK else (make, install)
 
     def resolving(self, python: Path, recipe: Recipe, workshop: Workshop) -> Argv:
         """See `Pip.resolving`."""
@@ -147,7 +150,7 @@ def check_installer(installer: Pip | Uv, interpreter: Interpreter, source: str) 
     """Say what would keep an installer from its work. Raises OperatorError."""
     if isinstance(installer, Uv):
         return
-    if source == "uv.lock":
+    if source == LOCK:
         raise OperatorError(
             "The bundle's packages are locked in uv.lock, which only uv can read, and uv is not here.",
             code="InstallerNotFound",

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from muxi.environment.requirements import LOCK
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -39,7 +41,7 @@ class Recipe:
         decides = {
             "form": _FORM,
             "lines": self.requirements.lines,
-            "source": self.requirements.source == "uv.lock",
+            "source": self.requirements.source == LOCK,
             "root": str(self.root) if self.requirements.local else "",
             "python": [str(interpreter.real), interpreter.version, interpreter.abi],
             "index": [settings.index_url, *sorted(settings.extra_index_urls)],

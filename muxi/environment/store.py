@@ -5,24 +5,25 @@ from __future__ import annotations
 import copy
 import re
 import time
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from muxi.config.values import format_duration
+from muxi.disk import disk_work
 from muxi.environment.builder import Builder, remove, scratch
 from muxi.environment.finder import Finder
-from muxi.environment.installer import Pip, choose_installer, programs
-from muxi.environment.lock import held, held_at_once
+from muxi.environment.installer import Pip, check_installer, choose_installer, programs
 from muxi.environment.recipe import Recipe
 from muxi.environment.record import mark_used, read_record, used_at
 from muxi.environment.requirements import server_requirements
 from muxi.errors import FormationFailed, MuxiError
+from muxi.locks import held, held_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from muxi.config.environments import EnvironmentsConfig
@@ -92,6 +93,10 @@ class Environments:
         """Return what to make; `root` is the directory that holds the requirements' files."""
         return Recipe(requirements, root, interpreter, self._settings())
 
+    def check_installer(self, interpreter: Interpreter) -> None:
+        """Say what would keep us from making environments of an interpreter. Blocks. Raises OperatorError."""
+        check_installer(choose_installer(self._settings(), self._search_path), interpreter, "server")
+
     async def find(self, key: str) -> Environment | None:
         """Return the environment of that key if it is complete, and note that it is wanted."""
         return await trio.to_thread.run_sync(self._find, key)
@@ -130,7 +135,7 @@ class Environments:
         recipe = self.recipe(server_requirements(requirement), root, interpreter)
         path = self._directory / f"resolve-{recipe.key}"
         with _deadline(recipe.settings.timeout):
-            async with held(_lock(path), tell):
+            async with self._alone(path, tell):
                 return await self._builder.resolve(path, recipe, python, tell)
 
     def list(self) -> tuple[Environment, ...]:
@@ -164,7 +169,7 @@ class Environments:
         path = self._directory / key
         try:
             with _deadline(recipe.settings.timeout):
-                async with held(_lock(path), building.tell) as lock:
+                async with self._alone(path, building.tell) as lock:
                     # Another process may have made it while this one waited.
                     found = await self.find(key)
                     if found is None:
@@ -177,6 +182,18 @@ class Environments:
         finally:
             del self._building[key]
             building.ended.set()
+
+    @asynccontextmanager
+    async def _alone(self, path: Path, tell: Tell) -> AsyncIterator[int]:
+        """Be the only one who makes something there, in whatever process the others are."""
+
+        def waits() -> None:
+            tell("Waiting for another process that makes the same Python environment...")
+
+        with disk_work("make a Python environment", stage="installing"):
+            await trio.to_thread.run_sync(make_directory, path.parent)
+            async with held(_lock(path), waits) as lock:
+                yield lock
 
     def _find(self, key: str) -> Environment | None:
         found = self._read(self._directory / key)

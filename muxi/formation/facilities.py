@@ -17,6 +17,7 @@ from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
 from muxi.runtime.catalogue import Runtimes
+from muxi.runtime.muxi_python import MuxiPython
 from muxi.runtime.native import Native
 
 if TYPE_CHECKING:
@@ -74,7 +75,16 @@ class Facilities:
             self.variables,
         )
         self.runtimes = Runtimes(
-            (Native(self.search_path, self.environments),), self.config.runtime.preferred
+            (
+                Native(self.search_path, self.environments),
+                MuxiPython(
+                    self.environments,
+                    lambda: self.config.runtime,
+                    self.config.paths.cache_dir,
+                    telemetry=self.variables.get("MUXI_TELEMETRY") != "0",
+                ),
+            ),
+            self.config.runtime.preferred,
         )
 
     @property

@@ -33,6 +33,9 @@ SECRET = EnvironmentsConfig(
 SHOP = Workshop(Path("/d/environments/k"), Path("/d/environments/k.scratch"))
 
 
+PIP = "/d/environments/k/bin/python -I -m pip --no-input --disable-pip-version-check"
+
+
 def recipe(requirements: Requirements = PLAIN, settings: EnvironmentsConfig | None = None) -> Recipe:
     return Recipe(requirements, Path("/release"), PYTHON, settings or EnvironmentsConfig())
 
@@ -44,22 +47,25 @@ def words(*commands: tuple[str, ...]) -> list[str]:
 def test_what_pip_is_told() -> None:
     assert words(*Pip().commands(recipe(), SHOP)) == [
         "/usr/bin/python3.12 -I -m venv /d/environments/k",
-        "/d/environments/k/bin/python -I -m pip --no-input --disable-pip-version-check install -r requirements.txt",
+        f"{PIP} install -r /release/requirements.txt",
     ]
 
 
 def test_what_uv_is_told() -> None:
     assert words(*Uv("/opt/uv").commands(recipe(), SHOP)) == [
         "/opt/uv venv --no-project --python /usr/bin/python3.12 /d/environments/k",
-        "/opt/uv pip install --python /d/environments/k/bin/python --compile-bytecode -r requirements.txt",
+        (
+            "/opt/uv pip install --python /d/environments/k/bin/python --compile-bytecode "
+            "-r /release/requirements.txt"
+        ),
     ]
 
 
 def test_what_uv_is_told_of_its_lock() -> None:
     _, export, install = words(*Uv("uv").commands(recipe(LOCKED), SHOP))
     assert export == (
-        "uv export --frozen --no-dev --no-emit-project --no-header --quiet --python /usr/bin/python3.12 "
-        "--output-file /d/environments/k.scratch/locked.txt"
+        "uv export --frozen --no-dev --no-emit-project --no-header --quiet --project /release "
+        "--python /usr/bin/python3.12 --output-file /d/environments/k.scratch/locked.txt"
     )
     assert install.endswith("-r /d/environments/k.scratch/locked.txt")
 

@@ -11,7 +11,7 @@ ERROR: Could not find a version that satisfies the requirement nope (from versio
 ERROR: No matching distribution found for nope
 [notice] A new release of pip is available""".splitlines()
 UV = """Using Python 3.12.1 environment at: env
-  × No solution found when resolving dependencies:
+  \u00d7 No solution found when resolving dependencies:
   ╰─▶ Because nope was not found in the package registry and you require
       nope, we can conclude that your requirements are unsatisfiable.""".splitlines()
 
@@ -21,13 +21,17 @@ UV = """Using Python 3.12.1 environment at: env
     [
         (
             PIP,
-            "Could not find a version that satisfies the requirement nope (from versions: none); "
-            "No matching distribution found for nope",
+            (
+                "Could not find a version that satisfies the requirement nope (from versions: none); "
+                "No matching distribution found for nope"
+            ),
         ),
         (
             UV,
-            "No solution found when resolving dependencies:; Because nope was not found in the package registry "
-            "and you require; nope, we can conclude that your requirements are unsatisfiable.",
+            (
+                "No solution found when resolving dependencies:; Because nope was not found in the package "
+                "registry and you require; nope, we can conclude that your requirements are unsatisfiable."
+            ),
         ),
         (["one", "two", "", "three", "four"], "two; three; four"),
         ([], ""),
