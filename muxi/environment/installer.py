@@ -185,6 +185,7 @@ def installer_environment(
         "PIP_ROOT_USER_ACTION": "ignore",
         "UV_CACHE_DIR": str(cache_dir / "uv"),
         "UV_NO_PROGRESS": "1",
+        "UV_COMPILE_BYTECODE_TIMEOUT": "0",  # the whole has a deadline
         "UV_PYTHON_DOWNLOADS": "never",
         "GIT_TERMINAL_PROMPT": "0",
     }

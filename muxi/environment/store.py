@@ -13,7 +13,7 @@ import trio
 
 from muxi.config.values import format_duration
 from muxi.disk import disk_work
-from muxi.environment.builder import Builder, remove, scratch
+from muxi.environment.builder import Builder, make_directory, remove, scratch
 from muxi.environment.finder import Finder
 from muxi.environment.installer import Pip, check_installer, choose_installer, programs
 from muxi.environment.recipe import Recipe
