@@ -19,7 +19,7 @@ LAYERS = (
     ("api", "proxy"),
     ("formation",),
     ("runtime",),
-    ("images",),
+    ("images", "environment"),
     ("process", "download", "telemetry"),
     ("registry",),
     ("auth", "config", "observe"),

@@ -21,6 +21,9 @@ class RuntimeConfig:
         "ghcr.io/muxi-ai/runtime-runner:latest", text(), "The image that runs them in Docker.", pending=True
     )
     auto_download: bool = key(True, boolean(), "Whether a missing runtime is downloaded.")
+    offline: bool = key(
+        False, boolean(), "Whether MUXI formations ask no model hub, and use the models that are cached here."
+    )
     version: str = key("", text(), "The runtime version used when a formation names none.")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from muxi.environment.store import Environments
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
@@ -16,6 +18,7 @@ from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
 from muxi.runtime.catalogue import Runtimes
+from muxi.runtime.muxi_python import MuxiPython
 from muxi.runtime.native import Native
 
 if TYPE_CHECKING:
@@ -53,7 +56,8 @@ class Facilities:
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
     `log_problems` says, by id, why a formation's output can't be kept as it should. `happened` is
-    told of each `Happening` with a formation's process, to count it.
+    told of each `Happening` with a formation's process, to count it. `variables` are the server's
+    own environment, of which formations get nothing.
     """
 
     config: Config
@@ -68,12 +72,32 @@ class Facilities:
     history: History = field(default_factory=History)
     happened: Callable[[Happening], None] = _not_counted
     board: Board = field(default_factory=Board)
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     library: Library = field(init=False)
+    environments: Environments = field(init=False)
     runtimes: Runtimes = field(init=False)
 
     def __post_init__(self) -> None:
         self.library = library(lambda: self.config)
-        self.runtimes = Runtimes((Native(self.search_path),), self.config.runtime.preferred)
+        self.environments = Environments(
+            self.config.paths.data_dir,
+            self.config.paths.cache_dir,
+            self.search_path,
+            lambda: self.config.environments,
+            self.variables,
+        )
+        self.runtimes = Runtimes(
+            (
+                Native(self.search_path, self.environments),
+                MuxiPython(
+                    self.environments,
+                    lambda: self.config.runtime,
+                    self.config.paths.cache_dir,
+                    telemetry=self.variables.get("MUXI_TELEMETRY") != "0",
+                ),
+            ),
+            self.config.runtime.preferred,
+        )
 
     @property
     def formations_dir(self) -> Path:
