@@ -1,10 +1,13 @@
 """The settings of what formations run on; see `muxi.config.model` for how settings are declared."""
 
+# ruff: noqa: RUF009 - `key` and `group` give dataclass fields; their values are immutable
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muxi.config.schema import boolean, choice, integer, key, text
+from muxi.config.engine import EngineConfig
+from muxi.config.schema import boolean, choice, group, integer, key, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,11 @@ class RuntimeConfig:
         "https://pkg.muxi.org/runtime", text(), "Where runtime images come from.", pending=True
     )
     runtime_runner_image: str = key(
-        "ghcr.io/muxi-ai/runtime-runner:latest", text(), "The image that runs them in Docker.", pending=True
+        "ghcr.io/muxi-ai/runtime-runner:latest", text(), "The image that runs them in Docker."
     )
     auto_download: bool = key(True, boolean(), "Whether a missing runtime is downloaded.", pending=True)
     version: str = key("", text(), "The runtime version used when a formation names none.", pending=True)
+    engine: EngineConfig = group(EngineConfig, "The container engine.")
 
 
 @dataclass(frozen=True, slots=True)

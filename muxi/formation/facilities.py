@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+from muxi.containers.address import locate
+from muxi.containers.engine import Engine
+from muxi.containers.placement import ContainerPlacement
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
@@ -15,6 +20,7 @@ from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
 from muxi.runtime.catalogue import Runtimes
+from muxi.runtime.docker import Docker
 from muxi.runtime.native import Native
 
 if TYPE_CHECKING:
@@ -44,6 +50,7 @@ class Facilities:
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
+    `places` are where processes run that are no children of ours, by the names that records have.
     `log_problems` says, by id, why a formation's output can't be kept as it should.
     """
 
@@ -59,9 +66,20 @@ class Facilities:
     history: History = field(default_factory=History)
     board: Board = field(default_factory=Board)
     runtimes: Runtimes = field(init=False)
+    containers: ContainerPlacement = field(init=False)
+    places: Mapping[str, Placement] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runtimes = Runtimes((Native(self.search_path),), self.config.runtime.preferred)
+        engine = Engine(partial(locate, self.config.runtime.engine.address, os.environ))
+        self.containers = ContainerPlacement(
+            engine,
+            self.config.server_id,
+            self.config.paths.data_dir / "containers",
+            lambda: self.config.formations.usage_interval,
+        )
+        self.places = {self.containers.name: self.containers}
+        docker = Docker(engine, self.containers, lambda: self.config.runtime)
+        self.runtimes = Runtimes((Native(self.search_path), docker), self.config.runtime.preferred)
 
     @property
     def formations_dir(self) -> Path:

@@ -84,6 +84,7 @@ class Server:
         self._sockets = sockets
         self._certificates = certificates
         facilities = self._facilities()
+        facilities.containers.on_soft_limit = self._recycle
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
         self._api = self._api_parts(history, facilities)
