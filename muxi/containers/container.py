@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -118,7 +119,8 @@ class Container:
             return 0.0
 
     async def ask_to_end(self) -> None:
-        await self._signal(self._stop_signal)
+        with suppress(EngineUnavailable):  # it is asked no more then; the caller's deadline decides
+            await self._signal(self._stop_signal)
         await self.wait()
 
     async def end(self, *, expected: bool) -> ExitReport:
@@ -126,7 +128,7 @@ class Container:
         if self._report is None:
             try:
                 self._report = await self._end(expected=expected)
-            except EngineUnavailable as error:
+            except (EngineUnavailable, EngineRefused) as error:
                 log.warning("container lost", container=self.container_id[:12], reason=error.message)
                 self._keeping.lost(self._token_sha256)
                 self._report = ExitReport(None, None, expected, at=time.time(), cause=LOST)
@@ -193,9 +195,8 @@ class Container:
         path = f"/containers/{self.container_id}/kill"
         try:
             await self._engine.send("POST", path, params={"signal": name}, seconds=CALL_SECONDS)
-        except EngineRefused as error:
-            if error.answer not in {404, 409, 500}:  # gone, or not running: how it stands is seen next
-                raise
+        except EngineRefused as error:  # gone, or not running: how it stands is seen next
+            log.debug("not signalled", container=self.container_id[:12], reason=error.said)
 
     async def _inspect(self) -> ContainerFacts | None:
         try:

@@ -122,6 +122,13 @@ def not_started(error: EngineRefused, image: str, port: int) -> MuxiError:
             stage=SPAWNING,
             cure="Check `command`: is it in the image, and on its PATH?",
         )
+    if "no command specified" in low:
+        return FormationFailed(
+            f"The image '{image}' names no program of its own.",
+            code="SpawnError",
+            stage=SPAWNING,
+            cure="Give the formation a `command`.",
+        )
     if "permission denied" in low:
         return FormationFailed(
             f"The container's program may not be executed: {error.said}",
