@@ -19,7 +19,7 @@ LAYERS = (
     ("api", "proxy"),
     ("formation",),
     ("runtime",),
-    ("images", "environment"),
+    ("images", "environment", "containers"),
     ("process", "download", "telemetry"),
     ("registry",),
     ("auth", "config", "observe"),

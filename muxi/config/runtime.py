@@ -1,10 +1,13 @@
 """The settings of what formations run on; see `muxi.config.model` for how settings are declared."""
 
+# ruff: noqa: RUF009 - `key` and `group` give dataclass fields; their values are immutable
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muxi.config.schema import boolean, choice, integer, key, text, url
+from muxi.config.engine import EngineConfig
+from muxi.config.schema import boolean, choice, group, integer, key, text, url
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +21,14 @@ class RuntimeConfig:
         "https://pkg.muxi.org/runtime", url(), "Where images of the runtime come from; a mirror of your own."
     )
     runtime_runner_image: str = key(
-        "ghcr.io/muxi-ai/runtime-runner:latest", text(), "The image that runs them in Docker.", pending=True
+        "ghcr.io/muxi-ai/runtime-runner:latest", text(), "The image that runs them in Docker."
     )
     auto_download: bool = key(True, boolean(), "Whether a missing runtime is downloaded.")
     offline: bool = key(
         False, boolean(), "Whether MUXI formations ask no model hub, and use the models that are cached here."
     )
     version: str = key("", text(), "The runtime version used when a formation names none.")
+    engine: EngineConfig = group(EngineConfig, "The container engine.")
 
 
 @dataclass(frozen=True, slots=True)

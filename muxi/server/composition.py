@@ -88,6 +88,7 @@ class Server:
         self._sockets = sockets
         self._certificates = certificates
         facilities = self._facilities()
+        facilities.containers.on_soft_limit = self._recycle
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
         self._counting = Counting(facilities, self.fleet, history.started_at)
