@@ -18,14 +18,15 @@ LAYERS = (
     ("workers",),
     ("api", "proxy"),
     ("formation",),
-    ("process", "runtime"),
+    ("runtime",),
+    ("sandbox",),
+    ("process",),
     ("registry",),
     ("auth", "config", "observe"),
     ("errors", "files", "timestamps"),
 )
-# Neighbours that one may look into: keys are part of the configuration, and what a runtime makes is
-# the specification of a process.
-NEIGHBOURS = {("config", "auth"), ("runtime", "process")}
+# Neighbours that one may look into: keys are part of the configuration.
+NEIGHBOURS = {("config", "auth")}
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -163,4 +163,6 @@ class ApiParts:
     """How this program came to serve, for the status's `server`: its start, upgrades, the last reload."""
     limits_in_force: Callable[[], Mapping[str, str]] = dict
     """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
+    sandbox_in_force: Callable[[], Mapping[str, str]] = dict
+    """By which means native formations are kept apart from the machine (`muxi.sandbox.sandbox.Sandbox`)."""
     now: Callable[[], float] = time.time

@@ -15,7 +15,9 @@ from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
 from muxi.runtime.catalogue import Runtimes
+from muxi.runtime.confined import Confined
 from muxi.runtime.native import Native
+from muxi.sandbox.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,9 +61,18 @@ class Facilities:
     history: History = field(default_factory=History)
     board: Board = field(default_factory=Board)
     runtimes: Runtimes = field(init=False)
+    sandbox: Sandbox = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runtimes = Runtimes((Native(self.search_path),), self.config.runtime.preferred)
+        paths = self.config.paths
+        self.sandbox = Sandbox(
+            lambda: self.config.formations,
+            directory=paths.data_dir / "sandbox",
+            private=(paths.config_dir, paths.data_dir, paths.log_dir, paths.cache_dir),
+            search_path=self.search_path,
+        )
+        native = Confined(Native(self.search_path), self.sandbox)
+        self.runtimes = Runtimes((native,), self.config.runtime.preferred)
 
     @property
     def formations_dir(self) -> Path:

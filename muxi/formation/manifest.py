@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from muxi.config.values import parse_boolean
 from muxi.errors import RequestError
 from muxi.formation.disk import disk_work
 from muxi.formation.fields import Fields
@@ -34,7 +35,8 @@ class Manifest:
     container of its `image`. `python` is the interpreter that it asks for.
     A native one without `command` is its `app.py`. `env` may hold secrets and is in no repr.
     `depends_on` are the formations that are to be healthy before this one is started; `strategy`
-    is how one process of it takes the place of another (`muxi.formation.replace`).
+    is how one process of it takes the place of another (`muxi.formation.replace`). `sandbox` says
+    whether its process is to be kept apart from the machine (`muxi.sandbox.demand`).
     """
 
     file_name: str
@@ -58,6 +60,7 @@ class Manifest:
     resources: ResourceOptions = field(default_factory=ResourceOptions)
     depends_on: tuple[str, ...] = ()
     strategy: Strategy = "blue-green"
+    sandbox: bool | None = None
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -139,6 +142,7 @@ def _read_fields(
         resources=read_resources(fields),
         depends_on=_dependencies(fields, formation_id),
         strategy=fields.value("strategy", _strategy) or STRATEGIES[0],
+        sandbox=fields.value("sandbox", parse_boolean),
     )
     _check_kind(manifest, fields, bundle_names, problems)
     return manifest

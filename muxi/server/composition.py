@@ -228,6 +228,7 @@ class Server:
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
             limits_in_force=self._confiner.in_force,
+            sandbox_in_force=facilities.sandbox.in_force,
         )
 
     def _authentication(self, config: Config) -> tuple[Keyring | None, ApiSettings]:
