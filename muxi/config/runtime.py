@@ -22,6 +22,11 @@ class RuntimeConfig:
     )
     auto_download: bool = key(True, boolean(), "Whether a missing runtime is downloaded.")
     version: str = key("", text(), "The runtime version used when a formation names none.")
+    host_tools: bool = key(
+        True,
+        boolean(),
+        "Whether formations in Apptainer may use programs of this machine (node, git, ffmpeg).",
+    )
 
 
 @dataclass(frozen=True, slots=True)

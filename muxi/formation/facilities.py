@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from muxi.download.downloader import Downloader
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
+from muxi.images.mirror import Mirror
+from muxi.images.store import ImageStore
 from muxi.process.confinement import Confiner
 from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
+from muxi.runtime.apptainer import Apptainer, Places
 from muxi.runtime.catalogue import Runtimes
 from muxi.runtime.confined import Confined
+from muxi.runtime.host_tools import HostTools
 from muxi.runtime.native import Native
 from muxi.sandbox.sandbox import Sandbox
 
@@ -80,8 +85,20 @@ class Facilities:
             private=(paths.config_dir, paths.data_dir, paths.log_dir, paths.cache_dir),
             search_path=self.search_path,
         )
-        native = Confined(Native(self.search_path), self.sandbox)
-        self.runtimes = Runtimes((native,), self.config.runtime.preferred)
+        runtimes = (Confined(Native(self.search_path), self.sandbox), self._apptainer())
+        self.runtimes = Runtimes(runtimes, self.config.runtime.preferred)
+
+    def _apptainer(self) -> Apptainer:
+        paths = self.config.paths
+        downloader = Downloader(lambda: self.config.download, lambda: self.config.formations.disk_reserve)
+        mirror = Mirror(downloader, lambda: self.config.runtime.sif_base_url)
+        return Apptainer(
+            ImageStore(paths.data_dir / "runtimes", mirror, downloader, lambda: self.config.runtime),
+            HostTools(paths.data_dir / "apptainer" / "tools", self.search_path),
+            Places(home=paths.data_dir / "apptainer", cache=paths.cache_dir),
+            self.search_path,
+            with_tools=lambda: self.config.runtime.host_tools,
+        )
 
     @property
     def formations_dir(self) -> Path:
