@@ -19,7 +19,7 @@ LAYERS = (
     ("api", "proxy"),
     ("formation",),
     ("runtime",),
-    ("images", "environment", "containers"),
+    ("images", "environment", "containers", "sandbox"),
     ("process", "download", "telemetry"),
     ("registry",),
     ("auth", "config", "observe"),

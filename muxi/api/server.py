@@ -59,6 +59,7 @@ class ServerRoutes:
                 "runtime": runtime,
                 "proxy": dict(parts.proxy_status()),
                 "limits": dict(parts.limits_in_force()),
+                "sandbox": dict(parts.sandbox_in_force()),
             }
         )
 

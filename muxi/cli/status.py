@@ -45,8 +45,10 @@ def sections(
         "Formations": facts(formations),
         "Ports": facts(ports),
     }
-    limits = facts(group(status, "limits"))
-    return {**arranged, "Limits held by": limits} if limits else arranged
+    for title, name in (("Limits held by", "limits"), ("Sandbox", "sandbox")):
+        if told := facts(group(status, name)):
+            arranged[title] = told
+    return arranged
 
 
 def facts(values: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -28,6 +28,11 @@ class RuntimeConfig:
         False, boolean(), "Whether MUXI formations ask no model hub, and use the models that are cached here."
     )
     version: str = key("", text(), "The runtime version used when a formation names none.")
+    host_tools: bool = key(
+        True,
+        boolean(),
+        "Whether formations in Apptainer may use programs of this machine (node, git, ffmpeg).",
+    )
     engine: EngineConfig = group(EngineConfig, "The container engine.")
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
     from muxi.runtime.catalogue import Runtimes
+    from muxi.sandbox.sandbox import Sandbox
 
 Happening = Literal["crash", "restart", "failed check"]
 
@@ -77,12 +78,13 @@ class Facilities:
     library: Library = field(init=False)
     environments: Environments = field(init=False)
     runtimes: Runtimes = field(init=False)
+    sandbox: Sandbox = field(init=False)
     containers: ContainerPlacement = field(init=False)
     places: Mapping[str, Placement] = field(init=False)
 
     def __post_init__(self) -> None:
         made = outfit(lambda: self.config, self.search_path, self.variables)
-        self.library, self.environments = made.library, made.environments
+        self.library, self.environments, self.sandbox = made.library, made.environments, made.sandbox
         self.containers, self.runtimes = made.containers, made.runtimes
         self.places = {self.containers.name: self.containers}
 

@@ -36,7 +36,8 @@ class Manifest:
     no environment made of its requirements.
     A native one without `command` is its `app.py`. `env` may hold secrets and is in no repr.
     `depends_on` are the formations that are to be healthy before this one is started; `strategy`
-    is how one process of it takes the place of another (`muxi.formation.replace`).
+    is how one process of it takes the place of another (`muxi.formation.replace`). `sandbox` says
+    whether its process is to be kept apart from the machine (`muxi.sandbox.demand`).
     """
 
     file_name: str
@@ -61,6 +62,7 @@ class Manifest:
     resources: ResourceOptions = field(default_factory=ResourceOptions)
     depends_on: tuple[str, ...] = ()
     strategy: Strategy = "blue-green"
+    sandbox: bool | None = None
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -143,6 +145,7 @@ def _read_fields(
         resources=read_resources(fields),
         depends_on=_dependencies(fields, formation_id),
         strategy=fields.value("strategy", _strategy) or STRATEGIES[0],
+        sandbox=fields.value("sandbox", parse_boolean),
     )
     _check_kind(manifest, fields, bundle_names, problems)
     return manifest

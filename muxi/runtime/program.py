@@ -110,3 +110,6 @@ class Program(Protocol):
     def health(self) -> HealthOptions: ...
     @property
     def stop_timeout(self) -> float | None: ...
+    @property
+    def sandbox(self) -> bool | None:
+        """Whether it is to be kept apart from the machine; None: as the server does."""

@@ -259,6 +259,7 @@ class Server:
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
             limits_in_force=self._confiner.in_force,
+            sandbox_in_force=facilities.sandbox.in_force,
             telemetry_standing=self._counting.standing,
             count_use=self._counting.used,
         )
