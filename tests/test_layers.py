@@ -18,6 +18,7 @@ LAYERS = (
     ("workers",),
     ("api", "proxy"),
     ("formation",),
+    ("rce",),
     ("process", "runtime"),
     ("registry",),
     ("auth", "config", "observe"),

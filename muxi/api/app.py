@@ -23,6 +23,7 @@ from muxi.api.public import PublicRoutes
 from muxi.api.releases import ReleaseRoutes
 from muxi.api.repeats import Repeats
 from muxi.api.routing import route_of
+from muxi.api.runtimes import RuntimeRoutes
 from muxi.api.server import ServerRoutes
 from muxi.api.update import UpdateRoutes
 from muxi.api.validate import ValidateRoutes
@@ -97,6 +98,7 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
     return (
         *PublicRoutes(parts).endpoints(),
         *ServerRoutes(parts).endpoints(),
+        *RuntimeRoutes(parts).endpoints(),
         *FormationRoutes(parts).endpoints(),
         *DeployRoutes(parts).endpoints(),
         *UpdateRoutes(parts).endpoints(),

@@ -161,6 +161,8 @@ class ApiParts:
     """What the public port holds, may hold, and has counted (`muxi.proxy.listener.Listener.status`)."""
     program_status: Callable[[], Mapping[str, object]] = dict
     """How this program came to serve, for the status's `server`: its start, upgrades, the last reload."""
+    code_runner: Callable[[], Mapping[str, object]] = dict
+    """How the code runner stands (`muxi.rce.sidecar.Sidecar.status`)."""
     limits_in_force: Callable[[], Mapping[str, str]] = dict
     """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
     now: Callable[[], float] = time.time

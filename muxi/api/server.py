@@ -12,6 +12,7 @@ from quart import Response, request
 from muxi.api.answers import success
 from muxi.api.parameters import MOST_BYTES, line_count
 from muxi.api.routing import Endpoint
+from muxi.api.runtimes import presence_objects
 from muxi.api.views import counts_object, ports_object
 from muxi.process.output import tail
 
@@ -49,6 +50,7 @@ class ServerRoutes:
             "versions": [f"python {platform.python_version()}"],
         }
         formations = counts_object(parts.fleet.counts())
+        runtimes = parts.facilities.runtimes
         return success(
             {
                 "server": server,
@@ -56,6 +58,8 @@ class ServerRoutes:
                 "ports": ports,
                 "port_pool": ports,
                 "runtime": runtime,
+                "runtimes": presence_objects(await runtimes.seen(), runtimes.preferred),
+                "rce": dict(parts.code_runner()),
                 "proxy": dict(parts.proxy_status()),
                 "limits": dict(parts.limits_in_force()),
             }
