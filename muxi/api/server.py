@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from muxi.api.parameters import MOST_BYTES, line_count
 from muxi.api.routing import Endpoint
 from muxi.api.runtimes import presence_objects
 from muxi.api.views import counts_object, ports_object
+from muxi.process import memory
 from muxi.process.output import tail
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class ServerRoutes:
             "version": parts.version,
             "uptime": max(0, int(parts.now() - parts.started_at)),
             "port": settings.port,
+            "memory": await trio.to_thread.run_sync(memory.held_by, os.getpid()),
             **parts.program_status(),
         }
         runtime = {

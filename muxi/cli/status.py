@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from muxi.cli import options
-from muxi.cli.output import as_text, duration_text, print_facts, print_json
+from muxi.cli.output import as_text, duration_text, print_facts, print_json, size_text
 from muxi.cli.settings import connect
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def sections(
             ("ID", as_text(server.get("server_id") or server.get("id"))),
             ("Version", as_text(server.get("version"))),
             ("Uptime", duration_text(server.get("uptime"))),
+            ("Memory", size_text(server.get("memory"))),
             *_upgraded(server),
         ],
         "Formations": facts(formations),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+SECRETS = frozenset({"auth.keys", "auth.secret", "rce.auth_token", "metrics.token"})
 MOST_PROBLEMS = 100
 """As many are listed; a file with more is probably no configuration."""
 
@@ -87,7 +88,7 @@ def _error(path: Path, problems: list[Problem]) -> ConfigError:
 
 
 def _notes(config: Config, document: Document, in_file: Mapping[str, Found], mode: int) -> Iterator[str]:
-    holds_secrets = bool(document.nodes.keys() & {"auth.keys", "auth.secret", "rce.auth_token"})
+    holds_secrets = bool(document.nodes.keys() & SECRETS)
     if os.name == "posix" and mode & 0o077 and holds_secrets:
         path = config.paths.config_file
         yield f"{path} holds secrets and others may open it (mode {mode:04o}); run: chmod 600 {path}"

@@ -20,6 +20,7 @@ from muxi.config.formations import (
     HealthCheckConfig,
     LivenessConfig,
 )
+from muxi.config.metrics import MetricsConfig
 from muxi.config.proxy import ProxyConfig
 from muxi.config.runtime import RceConfig, RuntimeConfig
 from muxi.config.schema import (
@@ -50,6 +51,7 @@ __all__ = [
     "KeyPair",
     "LivenessConfig",
     "LoggingConfig",
+    "MetricsConfig",
     "Paths",
     "ProxyConfig",
     "RceConfig",
@@ -199,6 +201,7 @@ class Config:
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    metrics: MetricsConfig = group(MetricsConfig, "Counts for Prometheus, at `/metrics`.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
     paths: Paths

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from muxi.config.model import Config
+    from muxi.formation.operation import Operation
     from muxi.process.confinement import Confiner
     from muxi.proxy.certificates import Certificates
     from muxi.rce.record import RecordFile
@@ -106,6 +107,7 @@ class Server:
             processes=processes(config),
         )
         self._crew = make_crew(config, self.listener, self.routes)
+        self._returning: Sequence[Operation] = ()
 
     @classmethod
     async def load(
@@ -154,7 +156,7 @@ class Server:
             await nursery.start(self._log_keeper.run)
             nursery.start_soon(self._meter().run)
             # It only begins to; but from then on each formation has a route, where requests wait.
-            await self.fleet.restore()
+            self._returning = await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
             if self._crew is not None:
                 nursery.start_soon(self._crew.run)
@@ -213,6 +215,12 @@ class Server:
             await self.fleet.shut_down()
         await self.sidecar.shut_down()  # formations may use it to their end
 
+    def _unready(self) -> str:
+        if self.fleet.closing:
+            return "the server ends"
+        left = sum(not operation.ended for operation in self._returning)
+        return f"{left} of {len(self._returning)} formations are still to come back" if left else ""
+
     @property
     def _port(self) -> int:
         port: int = self._sockets[0].getsockname()[1]
@@ -245,6 +253,7 @@ class Server:
             version=__version__,
             started_at=history.started_at,
             code_runner=self.sidecar.status,
+            unready=self._unready,
             # The listener needs the app, the app asks the listener: later, when both are there.
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
@@ -255,6 +264,7 @@ class Server:
         keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
         settings = ApiSettings(
             server_id=config.server_id,
+            metrics=config.metrics,
             port=self._port,
             runtime_type=config.formations.runtime_type,
             upload_directory=config.formations.formations_dir / ".tmp",
