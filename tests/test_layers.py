@@ -18,6 +18,7 @@ LAYERS = (
     ("workers",),
     ("api", "proxy"),
     ("formation",),
+    ("rce",),
     ("runtime",),
     ("images", "environment", "containers", "sandbox"),
     ("process", "download", "telemetry"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from muxi.process.handle import Handle
     from muxi.process.placement import Placement
     from muxi.process.spec import ProcessSpec
+    from muxi.rce.sidecar import Sidecar
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
@@ -56,6 +57,7 @@ class Facilities:
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
+    `sidecar` is the code runner, which MUXI formations may use.
     `places` are where processes run that are no children of ours, by the names that records have.
     `log_problems` says, by id, why a formation's output can't be kept as it should. `happened` is
     told of each `Happening` with a formation's process, to count it. `variables` are the server's
@@ -70,6 +72,7 @@ class Facilities:
     search_path: str
     restoring: trio.CapacityLimiter
     confiner: Confiner = field(default_factory=Confiner)
+    sidecar: Sidecar | None = None
     log_problems: Mapping[str, str] = field(default_factory=dict)
     history: History = field(default_factory=History)
     happened: Callable[[Happening], None] = _not_counted
