@@ -19,10 +19,11 @@ LAYERS = (
     ("api", "proxy"),
     ("formation",),
     ("runtime",),
-    ("containers",),
-    ("process",),
+    ("containers", "images", "environment"),
+    ("process", "download", "telemetry"),
     ("registry",),
     ("auth", "config", "observe"),
+    ("disk", "locks"),
     ("errors", "files", "timestamps"),
 )
 # Neighbours that one may look into: keys are part of the configuration.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.download import DownloadConfig
+from muxi.config.environments import EnvironmentsConfig
 from muxi.config.formations import (
     BundleLimits,
     DeploymentConfig,
@@ -37,6 +39,7 @@ from muxi.config.schema import (
     rows,
     text,
 )
+from muxi.config.updates import UpdatesConfig
 from muxi.config.values import parse_choice
 
 __all__ = [
@@ -44,7 +47,9 @@ __all__ = [
     "BundleLimits",
     "Config",
     "DeploymentConfig",
+    "DownloadConfig",
     "DraftLimits",
+    "EnvironmentsConfig",
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
@@ -56,6 +61,7 @@ __all__ = [
     "RuntimeConfig",
     "ServerConfig",
     "TlsConfig",
+    "UpdatesConfig",
     "defaults",
     "reference",
     "with_absolute_paths",
@@ -199,8 +205,12 @@ class Config:
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    environments: EnvironmentsConfig = group(EnvironmentsConfig, "The Python environments of formations.")
+    download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
+    telemetry: bool = key(True, boolean(), "Whether anonymous counts are reported, an hour's at a time.")
+    updates: UpdatesConfig = group(UpdatesConfig, "What is asked about newer releases.")
     paths: Paths
 
 

@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _LONGEST_NUMBER = 40  # more digits than any value has; Python refuses to read thousands of them
+_CREDENTIALS = re.compile(r"://[^/\s'\"]+@")
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
@@ -29,6 +30,7 @@ ALLOWED_BOOLEAN = "true, false"
 ALLOWED_HOST = "an IP address or a host name"
 ALLOWED_NETWORKS = "a list of networks or addresses, such as 10.0.0.0/8 or ::1"
 ALLOWED_TEXT = "printable text on one line"
+ALLOWED_URL = "an address beginning with https:// or http://, without query"
 ALLOWED_URL_PATH = "a path beginning with /, without blanks or query"
 
 
@@ -149,6 +151,15 @@ def parse_text(text: str) -> str:
     return word
 
 
+def parse_url(text: str) -> str:
+    """Read the address of a server of files; a slash at its end is removed."""
+    word = text.strip().rstrip("/")
+    if not re.fullmatch(r"https?://[!-~]+", word, re.IGNORECASE) or "?" in word or "#" in word:
+        # Not repeated: it may hold a password.
+        raise ValueError(f"this is not a URL that files can come from; allowed: {ALLOWED_URL}")
+    return word
+
+
 def parse_url_path(text: str) -> str:
     """Read a path of a URL such as /v1/health."""
     word = text.strip()
@@ -163,6 +174,11 @@ def parse_choice(text: str, choices: tuple[str, ...]) -> str:
     if word not in choices:
         raise ValueError(f"{shown(text)} is unknown; allowed: {', '.join(choices)}")
     return word
+
+
+def hide_credentials(text: str) -> str:
+    """Cover the user and password of every URL in a text."""
+    return _CREDENTIALS.sub("://***@", text)
 
 
 def format_duration(seconds: float) -> str:

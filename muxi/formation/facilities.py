@@ -5,26 +5,30 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from muxi.containers.address import locate
 from muxi.containers.engine import Engine
 from muxi.containers.placement import ContainerPlacement
+from muxi.environment.store import Environments
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
+from muxi.images.library import Library, library
 from muxi.process.confinement import Confiner
 from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
 from muxi.runtime.catalogue import Runtimes
 from muxi.runtime.docker import Docker
+from muxi.runtime.muxi_python import MuxiPython
 from muxi.runtime.native import Native
+from muxi.runtime.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import trio
@@ -36,6 +40,13 @@ if TYPE_CHECKING:
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
+
+Happening = Literal["crash", "restart", "failed check"]
+
+
+def _not_counted(_happening: Happening) -> None:
+    pass
+
 
 DEFAULT_ENDPOINT = "/v1/health"
 FALLBACK_ENDPOINT = "/health"
@@ -51,7 +62,9 @@ class Facilities:
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
     `places` are where processes run that are no children of ours, by the names that records have.
-    `log_problems` says, by id, why a formation's output can't be kept as it should.
+    `log_problems` says, by id, why a formation's output can't be kept as it should. `happened` is
+    told of each `Happening` with a formation's process, to count it. `variables` are the server's
+    own environment, of which formations get nothing.
     """
 
     config: Config
@@ -64,13 +77,40 @@ class Facilities:
     confiner: Confiner = field(default_factory=Confiner)
     log_problems: Mapping[str, str] = field(default_factory=dict)
     history: History = field(default_factory=History)
+    happened: Callable[[Happening], None] = _not_counted
     board: Board = field(default_factory=Board)
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    library: Library = field(init=False)
+    environments: Environments = field(init=False)
     runtimes: Runtimes = field(init=False)
     containers: ContainerPlacement = field(init=False)
     places: Mapping[str, Placement] = field(init=False)
 
     def __post_init__(self) -> None:
-        engine = Engine(partial(locate, self.config.runtime.engine.address, os.environ))
+        self.library = library(lambda: self.config)
+        self.environments = Environments(
+            self.config.paths.data_dir,
+            self.config.paths.cache_dir,
+            self.search_path,
+            lambda: self.config.environments,
+            self.variables,
+        )
+        self.runtimes = Runtimes(
+            (
+                Native(self.search_path, self.environments),
+                MuxiPython(
+                    self.environments,
+                    lambda: self.config.runtime,
+                    self.config.paths.cache_dir,
+                    telemetry=self.variables.get("MUXI_TELEMETRY") != "0",
+                ),
+                self._docker(),
+            ),
+            self.config.runtime.preferred,
+        )
+
+    def _docker(self) -> Docker:
+        engine = Engine(partial(locate, self.config.runtime.engine.address, self.variables))
         self.containers = ContainerPlacement(
             engine,
             self.config.server_id,
@@ -78,8 +118,8 @@ class Facilities:
             lambda: self.config.formations.usage_interval,
         )
         self.places = {self.containers.name: self.containers}
-        docker = Docker(engine, self.containers, lambda: self.config.runtime)
-        self.runtimes = Runtimes((Native(self.search_path), docker), self.config.runtime.preferred)
+        runner = Runner(self.library.store, self.config.paths.cache_dir, lambda: self.config.runtime)
+        return Docker(engine, self.containers, lambda: self.config.runtime, runner)
 
     @property
     def formations_dir(self) -> Path:

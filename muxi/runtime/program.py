@@ -95,6 +95,10 @@ class Program(Protocol):
         """The Python that it asks for: a version (`3.12`) or an interpreter's path."""
 
     @property
+    def environment(self) -> bool:
+        """Whether it is to have a Python environment, if it says what belongs into it."""
+
+    @property
     def image(self) -> str | None:
         """The OCI image that it is a container of."""
 

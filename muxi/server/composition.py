@@ -14,6 +14,7 @@ is going away.
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.keyring import Keyring
 from muxi.config.values import format_size
 from muxi.errors import MuxiError
+from muxi.formation import versions
 from muxi.formation.dev import DevRuns
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
@@ -44,11 +46,13 @@ from muxi.registry.receipts import NAME as RECEIPTS
 from muxi.registry.receipts import load_receipts
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
-from muxi.server.workers import limits, make_crew, processes
+from muxi.server.counting import Counting
+from muxi.server.workers import limits, make_crew, processes, worker_settings
+from muxi.telemetry.sdk_releases import SdkReleases
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from muxi.config.model import Config
     from muxi.process.confinement import Confiner
@@ -87,7 +91,9 @@ class Server:
         facilities.containers.on_soft_limit = self._recycle
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
+        self._counting = Counting(facilities, self.fleet, history.started_at)
         self._api = self._api_parts(history, facilities)
+        self._sdk_releases = SdkReleases(self._sdk_source, os.environ, self._tell_workers)
         self.listener = Listener(
             self.routes,
             Handover(create_app(self._api)),
@@ -97,8 +103,14 @@ class Server:
             proxy_protocol=config.server.proxy_protocol == "required",
             certificates=certificates,
             processes=processes(config),
+            latest=self._sdk_releases.latest,
         )
-        self._crew = make_crew(config, self.listener, self.routes)
+        self._crew = make_crew(
+            config,
+            self.listener,
+            self.routes,
+            self._sdk_releases.known if self._sdk_releases.source else None,
+        )
 
     @classmethod
     async def load(
@@ -120,6 +132,7 @@ class Server:
             confiner.expect(pid)
         await in_thread(sweep, workspace)
         receipts = await in_thread(load_receipts, config.paths.data_dir / RECEIPTS)
+        receipts.complete(await in_thread(versions.receipts, config.formations.formations_dir), time.time())
         return cls(
             config, sockets, registry, certificates, receipts=receipts, history=history, confiner=confiner
         )
@@ -137,6 +150,8 @@ class Server:
             await nursery.start(self.dev.hold)
             await nursery.start(self._log_keeper.run)
             nursery.start_soon(self._meter().run)
+            nursery.start_soon(self._counting.reporter.run)
+            nursery.start_soon(self._sdk_releases.run)
             # It only begins to; but from then on each formation has a route, where requests wait.
             await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
@@ -178,6 +193,11 @@ class Server:
             Trust(config.server.trusted_proxies),
             proxy_protocol=config.server.proxy_protocol == "required",
         )
+        self._tell_workers(self._sdk_releases.known)
+
+    async def last_report(self) -> None:
+        """Send what has been counted, if that is wanted: for a server that ends. Takes a second at most."""
+        await self._counting.reporter.close()
 
     async def detach(self, budget: float) -> None:
         """Let formations go, so that they run on without this program, for another one to adopt.
@@ -193,6 +213,16 @@ class Server:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.dev.shut_down)
             await self.fleet.shut_down()
+
+    def _sdk_source(self) -> str | None:
+        settings = self.config.updates
+        return settings.sdk_version_url if settings.sdk_notices else None
+
+    def _tell_workers(self, sdk_releases: Mapping[str, str]) -> None:
+        """Have workers go by the configuration, and by what is known of SDKs."""
+        if self._crew is not None:
+            known = sdk_releases if self._sdk_releases.source else None
+            self._crew.configure(worker_settings(self.config, known))
 
     @property
     def _port(self) -> int:
@@ -229,6 +259,8 @@ class Server:
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
             limits_in_force=self._confiner.in_force,
+            telemetry_standing=self._counting.standing,
+            count_use=self._counting.used,
         )
 
     def _authentication(self, config: Config) -> tuple[Keyring | None, ApiSettings]:

@@ -318,7 +318,12 @@ async def test_it_is_measured_and_told_once_past_its_soft_limit(
     place: ContainerPlacement, engine: StandIn, spec: ContainerSpec
 ) -> None:
     told: list[tuple[str, int]] = []
-    place.on_soft_limit = lambda process, memory: not told.append((process, memory))
+
+    def tell(process: str, memory: int) -> bool:
+        told.append((process, memory))
+        return True
+
+    place.on_soft_limit = tell
     handle = await place.start(spec)
     assert isinstance(handle, Container)
     async with trio.open_nursery() as nursery:
