@@ -21,7 +21,7 @@ LAYERS = (
     ("process", "runtime"),
     ("registry",),
     ("auth", "config", "observe"),
-    ("errors", "files", "timestamps"),
+    ("errors", "files", "timestamps", "trust"),
 )
 # Neighbours that one may look into: keys are part of the configuration, and what a runtime makes is
 # the specification of a process.

@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults.walk import ID, MOST_STEPS, STRIDE, Operation, Walk, packed, rollback, update
 from tests.integration.outside import processes, until
+from tests.program import needs_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import httpx
 
     from tests.live import LiveServer
+
+pytestmark = needs_source
 
 
 class Outcome:
