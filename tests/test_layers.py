@@ -18,7 +18,7 @@ LAYERS = (
     ("workers",),
     ("api", "proxy"),
     ("formation",),
-    ("process", "runtime", "telemetry"),
+    ("process", "runtime", "telemetry", "service"),
     ("registry",),
     ("auth", "config", "observe"),
     ("errors", "files", "timestamps"),

@@ -12,6 +12,7 @@ from muxi.auth.credentials import KeyPair
 from muxi.cli import main, profile
 from muxi.cli.profile import changed
 from muxi.config.load import load
+from muxi.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ def test_one_with_another_key_or_port_is_changed_in_place() -> None:
 def test_whatever_the_file_is_it_is_refused_or_the_profile_is_in_it(text: str) -> None:
     try:
         after = changed(text, URL, KEY, NOW)
-    except (ValueError, yaml.YAMLError, profile.ConfigError):
+    except (ValueError, yaml.YAMLError, ConfigError):
         return
     assert read(after)["profiles"]["localhost"]["key_id"] == KEY.id
 
