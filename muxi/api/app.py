@@ -18,6 +18,7 @@ from muxi.api.drafts import DraftRoutes
 from muxi.api.failures import answer_defect, answer_http_error, answer_muxi_error
 from muxi.api.formations import FormationRoutes
 from muxi.api.logs import LogRoutes
+from muxi.api.openapi import OpenApiRoutes
 from muxi.api.operations import OperationRoutes
 from muxi.api.public import PublicRoutes
 from muxi.api.releases import ReleaseRoutes
@@ -84,7 +85,7 @@ def create_app(parts: ApiParts) -> ApiApp:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # it redirects, and a redirected request has a wrong signature
     repeats = Repeats(parts, parts.receipts)
-    for endpoint in _endpoints(parts):
+    for endpoint in endpoints(parts):
         handler = repeats.wrap(endpoint.handler) if endpoint.may_change else endpoint.handler
         app.add_url_rule(endpoint.rule, endpoint.name, handler, methods=[endpoint.method])
     app.before_request(Guard(parts).check)
@@ -95,8 +96,9 @@ def create_app(parts: ApiParts) -> ApiApp:
     return app
 
 
-def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
-    return (
+def endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
+    """Return all routes; the last one describes them."""
+    found = (
         *PublicRoutes(parts).endpoints(),
         *ServerRoutes(parts).endpoints(),
         *FormationRoutes(parts).endpoints(),
@@ -110,6 +112,7 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
         *ReleaseRoutes(parts).endpoints(),
         *ValidateRoutes(parts).endpoints(),
     )
+    return (*found, *OpenApiRoutes(found, parts.version).endpoints())
 
 
 async def _allow_origins(response: Response) -> Response:
