@@ -18,14 +18,16 @@ LAYERS = (
     ("workers",),
     ("api", "proxy"),
     ("formation",),
-    ("process", "runtime", "telemetry", "service"),
+    ("runtime",),
+    ("images",),
+    ("process", "download", "telemetry", "service"),
     ("registry",),
     ("auth", "config", "observe"),
+    ("disk", "locks"),
     ("errors", "files", "timestamps"),
 )
-# Neighbours that one may look into: keys are part of the configuration, and what a runtime makes is
-# the specification of a process.
-NEIGHBOURS = {("config", "auth"), ("runtime", "process")}
+# Neighbours that one may look into: keys are part of the configuration.
+NEIGHBOURS = {("config", "auth")}
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Operation
     from muxi.formation.upload import Upload
-    from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage
+    from muxi.formation.view import Counts, DevView, FormationView, LogFiles, PortUsage
     from muxi.formation.wishes import RollbackWish, UpdateWish
     from muxi.registry.receipts import Receipts
 
 
 class Fleet(Protocol):
-    """All formations. No method waits or does I/O; what takes time is the `Operation` it returns.
+    """All formations. No other method waits or does I/O; what takes time is the `Operation` it returns.
 
     Those that take an id raise `NotFound` for an unknown one; those that begin an operation raise
     `Conflict` when it makes no sense now or another one is under way. An operation runs in the
     formation's own task and goes on when nobody watches it.
     """
+
+    async def brought_back(self, formation_id: str) -> None:
+        """Return once it is not being brought back any more after a start of the server, within bounds."""
+        ...
 
     def list(self) -> Sequence[FormationView]:
         """Show all, without what has been counted of their requests."""
@@ -97,6 +101,15 @@ class DevRuns(Protocol):
         """Run a directory, or a formation's draft, as the request names it; returns once it is healthy.
 
         Raises MuxiError, and leaves nothing then.
+        """
+        ...
+
+    def list(self) -> Sequence[DevView]: ...
+
+    async def logs(self, formation_id: str) -> tuple[LogFiles, trio.Event]:
+        """Return where its output is, also the last run's, and what is set once it has ended.
+
+        Raises NotFound.
         """
         ...
 

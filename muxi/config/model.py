@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.download import DownloadConfig
 from muxi.config.formations import (
     BundleLimits,
     DeploymentConfig,
@@ -45,6 +46,7 @@ __all__ = [
     "BundleLimits",
     "Config",
     "DeploymentConfig",
+    "DownloadConfig",
     "DraftLimits",
     "FormationsConfig",
     "HealthCheckConfig",
@@ -201,6 +203,7 @@ class Config:
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
     telemetry: bool = key(True, boolean(), "Whether anonymous counts are reported, an hour's at a time.")

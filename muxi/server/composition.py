@@ -14,6 +14,7 @@ is going away.
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.keyring import Keyring
 from muxi.config.values import format_size
 from muxi.errors import MuxiError
+from muxi.formation import versions
 from muxi.formation.dev import DevRuns
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
@@ -129,6 +131,7 @@ class Server:
             confiner.expect(pid)
         await in_thread(sweep, workspace)
         receipts = await in_thread(load_receipts, config.paths.data_dir / RECEIPTS)
+        receipts.complete(await in_thread(versions.receipts, config.formations.formations_dir), time.time())
         return cls(
             config, sockets, registry, certificates, receipts=receipts, history=history, confiner=confiner
         )
