@@ -1,6 +1,7 @@
 # make run    a server with an agent deployed, here and now (PORT=… chooses the port)
 # make test   the whole test suite                  make lint type format   what a change must pass
 # make bench  measurements                          make lock   write requirements/*.lock anew
+# WORKERS=3   that many processes run the tests side by side, each a file at a time (default: this one alone)
 # PYTHON=…    the interpreter to build on (3.11 or newer; default: the first one found)
 #
 # One virtual environment, `.venv`, filled by steps from the lock files. Each step leaves a stamp,
@@ -10,6 +11,8 @@ VENV = .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 INSTALL = $(PIP) install --require-hashes --only-binary :all: -r
+WORKERS = 0
+BESIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV = uv==0.13.9
 
 all: test
@@ -18,7 +21,7 @@ run: $(VENV)/.stamp-run
 	@PORT="$(PORT)" $(BIN)/python examples/quickstart.py
 
 test: $(VENV)/.stamp-test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(BESIDE) $(ARGS)
 
 # With all cases of Autobahn|Testsuite, where there is a Python 2.7, and all steps of the walks through
 # deaths of the server: half an hour more.
