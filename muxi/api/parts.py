@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from muxi.config.metrics import MetricsConfig
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     import trio
@@ -16,18 +18,22 @@ if TYPE_CHECKING:
     from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Operation
     from muxi.formation.upload import Upload
-    from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage
+    from muxi.formation.view import Counts, DevView, FormationView, LogFiles, PortUsage
     from muxi.formation.wishes import RollbackWish, UpdateWish
     from muxi.registry.receipts import Receipts
 
 
 class Fleet(Protocol):
-    """All formations. No method waits or does I/O; what takes time is the `Operation` it returns.
+    """All formations. No other method waits or does I/O; what takes time is the `Operation` it returns.
 
     Those that take an id raise `NotFound` for an unknown one; those that begin an operation raise
     `Conflict` when it makes no sense now or another one is under way. An operation runs in the
     formation's own task and goes on when nobody watches it.
     """
+
+    async def brought_back(self, formation_id: str) -> None:
+        """Return once it is not being brought back any more after a start of the server, within bounds."""
+        ...
 
     def list(self) -> Sequence[FormationView]:
         """Show all, without what has been counted of their requests."""
@@ -100,6 +106,15 @@ class DevRuns(Protocol):
         """
         ...
 
+    def list(self) -> Sequence[DevView]: ...
+
+    async def logs(self, formation_id: str) -> tuple[LogFiles, trio.Event]:
+        """Return where its output is, also the last run's, and what is set once it has ended.
+
+        Raises NotFound.
+        """
+        ...
+
     async def stop(self, formation_id: str) -> None:
         """End one; returns when nothing is left of it. Raises NotFound."""
         ...
@@ -131,11 +146,20 @@ class ApiSettings:
     allow_dev_remote: bool = False
     """Whether `/rpc/dev/*` is there at all, and for clients on other machines."""
     known_keys: frozenset[str] = frozenset()
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     max_json_size: int = 32 * 1024 * 1024
     body_chunk_timeout: float = 60.0
     """How long an upload may pause between two pieces; there is no limit on the whole."""
     keepalive_interval: float = 15.0
     """Pause after which a silent event stream gets a comment, so that nothing between cuts it."""
+
+
+async def _no_telemetry() -> Mapping[str, object]:
+    return {"enabled": False, "reason": "this server reports nothing"}
+
+
+def _not_counted(_route: str) -> None:
+    pass
 
 
 @dataclass(slots=True, eq=False)
@@ -161,6 +185,16 @@ class ApiParts:
     """What the public port holds, may hold, and has counted (`muxi.proxy.listener.Listener.status`)."""
     program_status: Callable[[], Mapping[str, object]] = dict
     """How this program came to serve, for the status's `server`: its start, upgrades, the last reload."""
+    unready: Callable[[], str] = str
+    """Why requests are better not sent to this server just now; "" when they may be."""
+    code_runner: Callable[[], Mapping[str, object]] = dict
+    """How the code runner stands (`muxi.rce.sidecar.Sidecar.status`)."""
     limits_in_force: Callable[[], Mapping[str, str]] = dict
     """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
+    sandbox_in_force: Callable[[], Mapping[str, str]] = dict
+    """By which means native formations are kept apart from the machine (`muxi.sandbox.sandbox.Sandbox`)."""
+    telemetry_standing: Callable[[], Awaitable[Mapping[str, object]]] = _no_telemetry
+    """Whether anonymous counts are reported, and the next report (`muxi.telemetry.reporter.Standing`)."""
+    count_use: Callable[[str], None] = _not_counted
+    """Told of each use of a management route: its method and template, never an id."""
     now: Callable[[], float] = time.time

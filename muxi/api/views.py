@@ -9,10 +9,11 @@ from muxi.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from muxi.formation.operation import Operation
-    from muxi.formation.view import Counts, DrainView, FormationView, PortUsage, VersionView
+    from muxi.formation.view import Counts, DevView, DrainView, FormationView, PortUsage, VersionView
     from muxi.process.spec import ExitReport
     from muxi.process.usage import Usage
     from muxi.registry.traffic import Distribution, TrafficView
+    from muxi.runtime.pin import Pin
 
 STATUSES = ("starting", "running", "unhealthy", "stopping", "stopped", "crashed", "restarting")
 
@@ -42,6 +43,25 @@ def formation_item(view: FormationView) -> dict[str, object]:
         "operation_id": view.operation_id,
         "drain": drain_object(view.drain),
         "usage": _usage(view.usage),
+        "runtime": pin_object(view.runtime),
+    }
+
+
+def dev_item(view: DevView) -> dict[str, object]:
+    """Show a directory that runs as it is."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "directory": str(view.directory),
+        "watch": view.watch,
+        "status": view.status,
+        "port": view.port,
+        "pid": view.pid or 0,
+        "uptime": view.uptime,
+        "restart_count": view.restart_count,
+        "healthy": view.healthy,
+        "since": rfc3339(view.since),
+        "reason": view.reason,
     }
 
 
@@ -126,6 +146,13 @@ def _exit(report: ExitReport | None) -> dict[str, object] | None:
         "at": rfc3339(report.at),
         "description": report.describe(),
     }
+
+
+def pin_object(pin: Pin | None) -> dict[str, str] | None:
+    """Show what a formation runs on, what exactly of it, and why; None while nobody knows."""
+    if pin is None:
+        return None
+    return {"name": pin.runtime, "version": pin.version, "artifact": pin.artifact, "reason": pin.reason}
 
 
 def drain_object(view: DrainView | None) -> dict[str, int] | None:

@@ -5,24 +5,27 @@ Nothing is deployed: there is no release, no record, and the processes end with 
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 import trio
 
 from muxi.errors import Conflict, NotFound
+from muxi.formation.adopting import end_process
 from muxi.formation.check import check_bundle
-from muxi.formation.dev_run import DevRun
+from muxi.formation.dev_run import DevRun, dev_logs, view_of
 from muxi.formation.dev_source import find_directory
 from muxi.formation.disk import remove_tree
-from muxi.process.identity import stop_marked
+from muxi.formation.identifier import id_problem
+from muxi.registry.records import ProcessRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from muxi.formation.facilities import Facilities
+    from muxi.formation.view import DevView, LogFiles
 
 log = structlog.get_logger()
 
@@ -54,8 +57,8 @@ class DevRuns:
         )
         manifest = await trio.to_thread.run_sync(check_bundle, directory, config, None, None)
         await self._make_way(manifest.id)
-        run = self._runs[manifest.id] = DevRun(self._facilities, directory, manifest)
-        self._nursery.start_soon(partial(self._keep, run, watch=watch))
+        run = self._runs[manifest.id] = DevRun(self._facilities, directory, manifest, watch=watch)
+        self._nursery.start_soon(self._keep, run)
         try:
             await run.up()
         except trio.Cancelled:
@@ -63,15 +66,29 @@ class DevRuns:
             raise
         return run
 
+    def list(self) -> list[DevView]:
+        return sorted((view_of(run) for run in self._runs.values()), key=lambda view: view.id)
+
+    async def logs(self, formation_id: str) -> tuple[LogFiles, trio.Event]:
+        """Return where a run's output is, also the last one's, and what is set once it has ended.
+
+        Raises NotFound.
+        """
+        files = dev_logs(self._facilities, formation_id)
+        run = self._runs.get(formation_id)
+        if run is not None:
+            return files, run.ended
+        if id_problem(formation_id) or not await trio.to_thread.run_sync(files.stdout.exists):
+            raise _not_running(formation_id)
+        ended = trio.Event()
+        ended.set()
+        return files, ended
+
     async def stop(self, formation_id: str) -> None:
         """End a run and leave nothing of it. Raises NotFound."""
         run = self._runs.get(formation_id)
         if run is None:
-            raise NotFound(
-                f"No draft of formation '{formation_id}' is running.",
-                code="DraftNotRunning",
-                cure="See with `muxi-server formation list` what runs otherwise.",
-            )
+            raise _not_running(formation_id)
         run.stop()
         await run.ended.wait()
 
@@ -91,11 +108,11 @@ class DevRuns:
         if there is not None:
             await self.stop(formation_id)
 
-    async def _keep(self, run: DevRun, *, watch: bool) -> None:
+    async def _keep(self, run: DevRun) -> None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(formation_id=run.id)
         try:
-            await run.run(watch=watch)
+            await run.run()
         except Exception:
             # What breaks in one run must not reach the others.
             log.exception("development run broke")
@@ -104,11 +121,10 @@ class DevRuns:
                 del self._runs[run.id]
 
     async def _end_leftovers(self) -> None:
-        grace = self._facilities.config.formations.deployment.force_kill_timeout
         for mark in await trio.to_thread.run_sync(_marks, self._facilities.dev_dir):
-            token = await trio.to_thread.run_sync(_token, mark)
-            if token is not None:
-                await stop_marked(token, grace)
+            entry = await trio.to_thread.run_sync(_entry, mark)
+            if entry is not None:
+                await end_process(self._facilities, entry)
             await trio.to_thread.run_sync(partial(mark.unlink, missing_ok=True))
             await trio.to_thread.run_sync(remove_tree, mark.with_suffix(""))
 
@@ -117,12 +133,19 @@ def _marks(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.json")) if directory.is_dir() else []
 
 
-def _token(mark: Path) -> str | None:
+def _entry(mark: Path) -> ProcessRecord | None:
     try:
-        token = json.loads(mark.read_bytes()).get("token_sha256")
-    except (OSError, ValueError, AttributeError):
+        return msgspec.json.decode(mark.read_bytes(), type=ProcessRecord)
+    except (OSError, msgspec.MsgspecError):
         return None
-    return token if isinstance(token, str) else None
+
+
+def _not_running(formation_id: str) -> NotFound:
+    return NotFound(
+        f"No draft of formation '{formation_id}' is running.",
+        code="DraftNotRunning",
+        cure="See with `muxi-server formation list` what runs.",
+    )
 
 
 def _running(run: DevRun) -> Conflict:

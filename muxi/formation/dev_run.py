@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -21,9 +22,10 @@ from muxi.errors import Conflict, MuxiError, OperatorError
 from muxi.files import PRIVATE_DIRECTORY, atomic_write
 from muxi.formation.check import check_bundle
 from muxi.formation.disk import remove_tree
+from muxi.formation.plan import code_runner
 from muxi.formation.policy import route_policy
 from muxi.formation.resources import process_limits
-from muxi.formation.view import LogFiles
+from muxi.formation.view import DevView, LogFiles
 from muxi.process import log_pieces
 from muxi.process.instance import Instance
 from muxi.process.lifecycle import State
@@ -44,14 +46,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 COMING = frozenset({State.STARTING, State.RESTARTING, State.UNHEALTHY})
+UP = frozenset({State.RUNNING, State.UNHEALTHY})
 
 
 class DevRun:
-    """One directory that runs. Its task is `run`; `stop` ends it."""
+    """One directory that runs. Its task is `run`; `stop` ends it.
 
-    def __init__(self, facilities: Facilities, directory: Path, manifest: Manifest) -> None:
+    `watch`: it is restarted when a file has changed.
+    """
+
+    def __init__(self, facilities: Facilities, directory: Path, manifest: Manifest, *, watch: bool) -> None:
         self.id = manifest.id
+        self.name = manifest.name
         self.directory = directory
+        self.watch = watch
         self.port = facilities.ports.allocate(_key(self.id))
         self.instance: Instance | None = None
         self.ended = trio.Event()
@@ -82,12 +90,12 @@ class DevRun:
             raise self._failure
         await self._facilities.routes.settled()
 
-    async def run(self, *, watch: bool) -> None:
-        """Run it until it is to stop, or did not come up. `watch`: restart it when a file has changed."""
+    async def run(self) -> None:
+        """Run it until it is to stop, or did not come up."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                await self._live(watch=watch)
+                await self._live()
                 if self.instance is not None:
                     await self.instance.stop()
                 nursery.cancel_scope.cancel()
@@ -95,13 +103,13 @@ class DevRun:
             await self._leave_nothing()
             self._settled.set()
 
-    async def _live(self, *, watch: bool) -> None:
+    async def _live(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._come_up, nursery.cancel_scope, watch)
+            nursery.start_soon(self._come_up, nursery.cancel_scope)
             await self._asked_to_stop.wait()
             nursery.cancel_scope.cancel()
 
-    async def _come_up(self, life: trio.CancelScope, watch: bool) -> None:
+    async def _come_up(self, life: trio.CancelScope) -> None:
         try:
             await self._start(self._manifest)
         except MuxiError as error:
@@ -110,7 +118,7 @@ class DevRun:
             return
         self._failure = None
         self._settled.set()
-        if watch:
+        if self.watch:
             await self._follow_files()
 
     async def _follow_files(self) -> None:
@@ -149,8 +157,10 @@ class DevRun:
         self._policy = route_policy(manifest.proxy, self._facilities.config.proxy)
         request = Request(program=manifest, release_dir=self.directory, state_dir=self._home)
         prepared = await self._facilities.runtimes.prepare(request)
-        spec = replace(prepared.spec(self._surroundings(manifest)), token=secrets.token_hex(16))
-        await trio.to_thread.run_sync(self._prepare, spec)
+        around = self._surroundings(manifest, prepared.pin.runtime)
+        spec = replace(prepared.spec(around), token=secrets.token_hex(16))
+        place = "" if prepared.placement is None else prepared.placement.name
+        await trio.to_thread.run_sync(self._prepare, spec, place)
         self.instance = Instance(
             spec,
             self._facilities.restart_policy(),
@@ -160,7 +170,7 @@ class DevRun:
         await self._nursery.start(partial(self.instance.run, restart_on_failed_start=False))
         await self.instance.wait_healthy()
 
-    def _surroundings(self, manifest: Manifest) -> Surroundings:
+    def _surroundings(self, manifest: Manifest, runtime: str) -> Surroundings:
         facilities = self._facilities
         logs = dev_logs(facilities, self.id)
         return Surroundings(
@@ -174,15 +184,17 @@ class DevRun:
             stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
             limits=replace(process_limits(manifest.resources, facilities.config.formations), memory_soft=0),
             search_path=facilities.search_path,
+            extra_env=code_runner(facilities, manifest, runtime),
         )
 
-    def _prepare(self, spec: ProcessSpec) -> None:
+    def _prepare(self, spec: ProcessSpec, place: str) -> None:
         """Make its home, begin its output anew, and write down how its process will be known."""
         try:
             self._home.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             for path in (spec.stdout, spec.stderr):
                 log_pieces.remove(path)
-            atomic_write(self._mark, json.dumps({"token_sha256": hash_token(spec.token.encode())}).encode())
+            mark = {"token_sha256": hash_token(spec.token.encode()), "place": place}
+            atomic_write(self._mark, json.dumps(mark).encode())
         except OSError as error:
             raise OperatorError(
                 f"Could not prepare the run: {error.strerror}.", code="StorageError", status=507
@@ -215,6 +227,27 @@ class DevRun:
             await trio.to_thread.run_sync(remove_tree, self._home)
             await trio.to_thread.run_sync(partial(self._mark.unlink, missing_ok=True))
         self.ended.set()
+
+
+def view_of(run: DevRun) -> DevView:
+    """Say how a run stands."""
+    instance = run.instance
+    state = instance.state if instance is not None else State.STARTING
+    started = instance.started_at if instance is not None else None
+    return DevView(
+        id=run.id,
+        name=run.name,
+        directory=run.directory,
+        watch=run.watch,
+        status=str(state),
+        port=run.port,
+        pid=instance.pid if instance is not None else None,
+        uptime=int(time.time() - started) if started is not None and state in UP else 0,
+        restart_count=instance.restart_count if instance is not None else 0,
+        healthy=instance.healthy if instance is not None else None,
+        since=instance.since if instance is not None else time.time(),
+        reason=instance.reason if instance is not None else None,
+    )
 
 
 def dev_logs(facilities: Facilities, formation_id: str) -> LogFiles:

@@ -32,10 +32,11 @@ ITEM = {
     "restart_count": 2,
     "healthy": True,
     "version": {"semantic": "1.2.0", "current": "9f86"},
+    "runtime": {"name": "muxi-python", "version": "1.20260928.0", "reason": "the first that is present"},
     "reason": "restarted after killed by SIGKILL",
     "usage": {"processes": 3, "threads": 12, "memory": 123456789, "cpu_seconds": 1.25, "open_files": 30},
 }
-USAGE_COLUMNS = ("MEMORY", "CPU", "PROCS")
+USAGE_COLUMNS = ("MEMORY", "CPU", "PROCS", "RUNTIME")
 STAGES: list[tuple[str, dict[str, object]]] = [
     ("progress", {"stage": stage, "message": f"{stage} ..."}) for stage in ("extracting", "spawning")
 ]
@@ -212,7 +213,7 @@ def test_list_is_a_line_each(fake_server: FakeServer, capsys: pytest.CaptureFixt
     assert main.run(["formation", "list"]) == 0
     heading, first, second = capsys.readouterr().out.splitlines()
     assert heading.split() == ["ID", "STATUS", "VERSION", "PORT", "PID", "UPTIME", "RESTARTS", *USAGE_COLUMNS]
-    assert first.split() == ["a-first", "stopped", "-", "-", "-", "0s", "-", "-", "-", "-"]
+    assert first.split() == ["a-first", "stopped", "-", "-", "-", "0s", "-", "-", "-", "-", "-"]
     assert second.split() == [
         "my-agent",
         "running",
@@ -225,7 +226,17 @@ def test_list_is_a_line_each(fake_server: FakeServer, capsys: pytest.CaptureFixt
         "118M",
         "1.25s",
         "3",
+        "muxi-python",
     ]
+
+
+def test_a_directory_that_runs_is_marked(fake_server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    run = {"id": "my-agent", "status": "running", "port": 8002, "pid": 12, "uptime": 3, "restart_count": 0}
+    fake_server.json("GET", "/rpc/formations", {"formations": [ITEM], "total": 1, "dev_runs": [run]})
+    assert main.run(["formation", "list"]) == 0
+    _, live, dev = capsys.readouterr().out.splitlines()
+    assert live.split()[:4] == ["my-agent", "running", "1.2.0", "8001"]
+    assert dev.split()[:6] == ["my-agent", "running", "dev", "8002", "12", "3s"]
 
 
 def test_an_empty_list_says_what_next_and_prints_nothing(
@@ -265,6 +276,7 @@ def test_get_shows_why(fake_server: FakeServer, capsys: pytest.CaptureFixture[st
         "Reason:     restarted after",
         "Last exit:  killed by SIGKILL",
         "Version:    1.2.0",
+        "Runtime:    muxi-python 1.20260928.0 (the first that is present)",
         "Memory:     118M",
         "CPU time:   1.25s",
         "Processes:  3",
@@ -356,6 +368,8 @@ def test_logs_go_to_the_stream_they_came_from(
     assert main.run(["formation", "logs", "my-agent", "-n", "5", "--stream", "all"]) == 0
     assert capsys.readouterr() == ("one\ntwo\tthree\n", "bad\n")
     assert fake_server.seen[0].path.endswith("/logs?lines=5&stream=all")
+    assert main.run(["formation", "logs", "my-agent", "--dev"]) == 0
+    assert fake_server.seen[1].path.endswith("/logs?lines=100&stream=all&draft=true")
 
 
 def test_following_prints_lines_until_the_server_ends_it(
