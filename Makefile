@@ -34,6 +34,10 @@ test-all: $(VENV)/.stamp-test
 test-faults: $(VENV)/.stamp-test
 	@MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 tests/faults tests/integration/test_updating.py $(ARGS)
 
+# A real formation on the real MUXI runtime: two gigabytes are fetched into .cache/, the first time.
+acceptance: $(VENV)/.stamp-test
+	@MUXI_ACCEPTANCE=1 $(BIN)/python -m pytest -o faulthandler_timeout=7200 tests/acceptance -x -s $(ARGS)
+
 # Containers on a real Docker engine, which is installed where it can be: all that the suite leaves out, too.
 test-docker: $(VENV)/.stamp-test
 	@MUXI_DOCKER=full $(BIN)/python -m pytest tests/containers $(ARGS)
@@ -95,4 +99,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run binary test test-all test-binary test-faults test-docker lint type format bench bench-supervision bench-releases lock clean
+.PHONY: all run binary test test-all test-binary test-faults test-docker acceptance lint type format bench bench-supervision bench-releases lock clean
