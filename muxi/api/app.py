@@ -18,11 +18,14 @@ from muxi.api.drafts import DraftRoutes
 from muxi.api.failures import answer_defect, answer_http_error, answer_muxi_error
 from muxi.api.formations import FormationRoutes
 from muxi.api.logs import LogRoutes
+from muxi.api.metrics import PATH as METRICS
+from muxi.api.metrics import MetricsRoutes
 from muxi.api.operations import OperationRoutes
 from muxi.api.public import PublicRoutes
 from muxi.api.releases import ReleaseRoutes
 from muxi.api.repeats import Repeats
 from muxi.api.routing import route_of
+from muxi.api.runtimes import RuntimeRoutes
 from muxi.api.server import ServerRoutes
 from muxi.api.update import UpdateRoutes
 from muxi.api.validate import ValidateRoutes
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-# The management API gets none of these: nothing on another web site has any business with it.
+# The management API and the metrics get none of these: no other web site has any business with them.
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
@@ -99,6 +102,8 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
     return (
         *PublicRoutes(parts).endpoints(),
         *ServerRoutes(parts).endpoints(),
+        *RuntimeRoutes(parts).endpoints(),
+        *MetricsRoutes(parts).endpoints(),
         *FormationRoutes(parts).endpoints(),
         *DeployRoutes(parts).endpoints(),
         *UpdateRoutes(parts).endpoints(),
@@ -114,6 +119,6 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
 
 async def _allow_origins(response: Response) -> Response:
     route = route_of(request.url_rule)
-    if route is not None and not route.startswith("/rpc/"):
+    if route is not None and route != METRICS and not route.startswith("/rpc/"):
         response.headers.update(_CORS)
     return response

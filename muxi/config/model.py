@@ -13,6 +13,7 @@ from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
 from muxi.config.download import DownloadConfig
+from muxi.config.environments import EnvironmentsConfig
 from muxi.config.formations import (
     BundleLimits,
     DeploymentConfig,
@@ -21,6 +22,7 @@ from muxi.config.formations import (
     HealthCheckConfig,
     LivenessConfig,
 )
+from muxi.config.metrics import MetricsConfig
 from muxi.config.proxy import ProxyConfig
 from muxi.config.runtime import RceConfig, RuntimeConfig
 from muxi.config.schema import (
@@ -48,11 +50,13 @@ __all__ = [
     "DeploymentConfig",
     "DownloadConfig",
     "DraftLimits",
+    "EnvironmentsConfig",
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
     "LivenessConfig",
     "LoggingConfig",
+    "MetricsConfig",
     "Paths",
     "ProxyConfig",
     "RceConfig",
@@ -203,7 +207,9 @@ class Config:
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    environments: EnvironmentsConfig = group(EnvironmentsConfig, "The Python environments of formations.")
     download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
+    metrics: MetricsConfig = group(MetricsConfig, "Counts for Prometheus, at `/metrics`.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
     telemetry: bool = key(True, boolean(), "Whether anonymous counts are reported, an hour's at a time.")

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from muxi.download.downloader import Downloader
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
+from muxi.formation.outfit import outfit
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
-from muxi.images.mirror import Mirror
-from muxi.images.store import ImageStore
 from muxi.process.confinement import Confiner
 from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
-from muxi.runtime.apptainer import Apptainer, Places
-from muxi.runtime.catalogue import Runtimes
-from muxi.runtime.confined import Confined
-from muxi.runtime.host_tools import HostTools
-from muxi.runtime.native import Native
-from muxi.sandbox.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,12 +24,18 @@ if TYPE_CHECKING:
     import trio
 
     from muxi.config.model import Config
+    from muxi.containers.placement import ContainerPlacement
+    from muxi.environment.store import Environments
+    from muxi.images.library import Library
     from muxi.process.handle import Handle
     from muxi.process.placement import Placement
     from muxi.process.spec import ProcessSpec
+    from muxi.rce.sidecar import Sidecar
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
+    from muxi.runtime.catalogue import Runtimes
+    from muxi.sandbox.sandbox import Sandbox
 
 Happening = Literal["crash", "restart", "failed check"]
 
@@ -58,8 +57,11 @@ class Facilities:
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
+    `sidecar` is the code runner, which MUXI formations may use.
+    `places` are where processes run that are no children of ours, by the names that records have.
     `log_problems` says, by id, why a formation's output can't be kept as it should. `happened` is
-    told of each `Happening` with a formation's process, to count it.
+    told of each `Happening` with a formation's process, to count it. `variables` are the server's
+    own environment, of which formations get nothing.
     """
 
     config: Config
@@ -70,35 +72,24 @@ class Facilities:
     search_path: str
     restoring: trio.CapacityLimiter
     confiner: Confiner = field(default_factory=Confiner)
+    sidecar: Sidecar | None = None
     log_problems: Mapping[str, str] = field(default_factory=dict)
     history: History = field(default_factory=History)
     happened: Callable[[Happening], None] = _not_counted
     board: Board = field(default_factory=Board)
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    library: Library = field(init=False)
+    environments: Environments = field(init=False)
     runtimes: Runtimes = field(init=False)
     sandbox: Sandbox = field(init=False)
+    containers: ContainerPlacement = field(init=False)
+    places: Mapping[str, Placement] = field(init=False)
 
     def __post_init__(self) -> None:
-        paths = self.config.paths
-        self.sandbox = Sandbox(
-            lambda: self.config.formations,
-            directory=paths.data_dir / "sandbox",
-            private=(paths.config_dir, paths.data_dir, paths.log_dir, paths.cache_dir),
-            search_path=self.search_path,
-        )
-        runtimes = (Confined(Native(self.search_path), self.sandbox), self._apptainer())
-        self.runtimes = Runtimes(runtimes, self.config.runtime.preferred)
-
-    def _apptainer(self) -> Apptainer:
-        paths = self.config.paths
-        downloader = Downloader(lambda: self.config.download, lambda: self.config.formations.disk_reserve)
-        mirror = Mirror(downloader, lambda: self.config.runtime.sif_base_url)
-        return Apptainer(
-            ImageStore(paths.data_dir / "runtimes", mirror, downloader, lambda: self.config.runtime),
-            HostTools(paths.data_dir / "apptainer" / "tools", self.search_path),
-            Places(home=paths.data_dir / "apptainer", cache=paths.cache_dir),
-            self.search_path,
-            with_tools=lambda: self.config.runtime.host_tools,
-        )
+        made = outfit(lambda: self.config, self.search_path, self.variables)
+        self.library, self.environments, self.sandbox = made.library, made.environments, made.sandbox
+        self.containers, self.runtimes = made.containers, made.runtimes
+        self.places = {self.containers.name: self.containers}
 
     @property
     def formations_dir(self) -> Path:

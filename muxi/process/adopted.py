@@ -46,6 +46,8 @@ class Adopted:
     """See `Handle` for the contract. Made by `adopt` only."""
 
     adopted = True
+    container_id = ""
+    usage = None
 
     def __init__(
         self,

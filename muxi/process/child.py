@@ -27,6 +27,8 @@ class Child:
     """
 
     adopted = False
+    container_id = ""
+    usage = None
 
     def __init__(
         self,

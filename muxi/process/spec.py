@@ -48,9 +48,10 @@ class ExitReport:
     """How a process ended: `status` (0 to 255) or `signal_number` is set.
 
     Neither is when nobody can tell: only its parent is told, and that was a server which has died.
-    `expected` is true when it ended because we asked it to (also when it died of our TERM).
-    `oom`: it was killed for want of memory, by the kernel or by our own watch; `memory_limit` is the
-    limit that it was held to, in bytes (0: none of ours). `at` is Unix time in seconds.
+    `cause` then says what is known instead. `expected` is true when it ended because we asked it to
+    (also when it died of our TERM). `oom`: it was killed for want of memory, by the kernel or by our own
+    watch; `memory_limit` is the limit that it was held to, in bytes (0: none of ours). `at` is Unix
+    time in seconds.
     """
 
     status: int | None
@@ -59,6 +60,7 @@ class ExitReport:
     at: float
     oom: bool = False
     memory_limit: int = 0
+    cause: str = ""
 
     @property
     def clean(self) -> bool:
@@ -70,7 +72,8 @@ class ExitReport:
             limit = f" (limit {format_size(self.memory_limit)})" if self.memory_limit else ""
             return f"ran out of memory{limit}"
         if self.signal_number is None:
-            return "ended, nobody knows how" if self.status is None else f"exit status {self.status}"
+            unknown = self.cause or "ended, nobody knows how"
+            return unknown if self.status is None else f"exit status {self.status}"
         try:
             return f"killed by {signal.Signals(self.signal_number).name}"
         except ValueError:

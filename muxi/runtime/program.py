@@ -15,12 +15,7 @@ _Settings = TypeVar("_Settings", StartUp, Readiness, Liveness)
 Kind = Literal["native", "muxi", "image"]
 """A process of its own, a formation of the MUXI runtime, or a container of an image that it names."""
 
-SERVER_VARIABLES = frozenset(
-    {
-        "PORT", "HOST", "FORMATION_ID", "MUXI_SERVER_URL", "MUXI_RCE_URL", "MUXI_RCE_TOKEN",
-        "_bind_host", "_port",
-    }
-)  # fmt: skip
+SERVER_VARIABLES = frozenset({"PORT", "HOST", "FORMATION_ID", "MUXI_SERVER_URL", "_bind_host", "_port"})
 """Variables that the server sets and a manifest's `env` may not: they say who and where it is."""
 
 
@@ -93,6 +88,10 @@ class Program(Protocol):
     @property
     def python(self) -> str | None:
         """The Python that it asks for: a version (`3.12`) or an interpreter's path."""
+
+    @property
+    def environment(self) -> bool:
+        """Whether it is to have a Python environment, if it says what belongs into it."""
 
     @property
     def image(self) -> str | None:
