@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from muxi.config.environments import EnvironmentsConfig
+from muxi.environment.store import Environments
 from muxi.errors import OperatorError, RequestError
 from muxi.formation.manifest import Manifest
 from muxi.process.health import HealthCheck
@@ -41,7 +43,8 @@ class Stage:
         self.sandbox = Sandbox(
             lambda: self.operator, directory=tmp_path / "data", private=(), search_path="/usr/bin:/bin"
         )
-        self.runtime = Confined(Native("/usr/bin:/bin"), self.sandbox)
+        environments = Environments(tmp_path, tmp_path, "/usr/bin:/bin", EnvironmentsConfig, {})
+        self.runtime = Confined(Native("/usr/bin:/bin", environments), self.sandbox)
 
         async def find_out(*_: object) -> Status:
             await trio.lowlevel.checkpoint()
