@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import trio
+
 from muxi.sandbox.demand import Level
 
 if TYPE_CHECKING:
@@ -25,16 +27,16 @@ class Confined:
         self._sandbox = sandbox
 
     async def presence(self) -> Presence:
-        await self._sandbox.look()
         return await self._runtime.presence()
 
     def check(self, program: Program, release_dir: Path) -> None:
-        """See `Runtime.check`; it needs what `presence` has found out."""
+        """See `Runtime.check`. For a thread of trio's."""
         self._runtime.check(program, release_dir)
+        trio.from_thread.run(self._sandbox.look, program.sandbox)
         self._sandbox.choose(program.sandbox)
 
     async def prepare(self, request: Request) -> Prepared:
-        await self._sandbox.look()
+        await self._sandbox.look(request.program.sandbox)
         level = self._sandbox.choose(request.program.sandbox)
         prepared = await self._runtime.prepare(request)
         if level is Level.NONE:

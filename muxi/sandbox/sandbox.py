@@ -54,9 +54,13 @@ class Sandbox:
         self._tried: tuple[object, ...] | None = None
         self.status = UNTRIED
 
-    async def look(self) -> None:
-        """Find out what can be done here, unless it is known. Two at once find out the same twice."""
-        if self._tried == self._installed():
+    async def look(self, wanted: bool | None = None) -> None:
+        """Find out what can be done here, unless it is known, or nobody wants it: see `choose`.
+
+        Two at once find out the same twice.
+        """
+        unwanted = self._settings().sandbox == "off" and not wanted
+        if unwanted or self._tried == self._installed():
             return
         try:
             status = await find_out(self._search_path, self._directory)
@@ -68,11 +72,11 @@ class Sandbox:
         log.info("sandbox", **status.in_force(self._settings().sandbox))
 
     def in_force(self) -> Mapping[str, str]:
-        """Say by which means native formations are kept apart here; what is found out at the first deploy."""
+        """Say by which means native formations are kept apart here, as far as that has been found out."""
         return self.status.in_force(self._settings().sandbox)
 
     def choose(self, wanted: bool | None) -> Level:
-        """Decide by the operator's word and the manifest's. Raises MuxiError; see `muxi.sandbox.demand`."""
+        """Decide by the operator's word and the manifest's, after a `look`. Raises MuxiError."""
         return choose(self._settings().sandbox, wanted, self.status)
 
     def confine(self, level: Level, spec: ProcessSpec, release_dir: Path, state_dir: Path) -> ProcessSpec:

@@ -38,4 +38,4 @@ class Status:
         }
 
 
-UNTRIED = Status(problem="not tried yet: no native formation has been looked at")
+UNTRIED = Status(problem="not tried yet: no formation has wanted one")

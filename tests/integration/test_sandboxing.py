@@ -45,9 +45,10 @@ def test_a_manifest_asks_for_a_sandbox_and_its_neighbour_does_not(tmp_path: Path
         secret = str(tmp_path / "config" / "config.yaml")
         files = {"app.py": CURIOUS + APP}
         assert server.deploy("open", bundle("open", files, env={"LOOK_AT": secret})).status_code == 201
-        needs_bubblewrap(server)
         content = bundle("closed", files, env={"LOOK_AT": secret}, sandbox=True)
-        assert server.deploy("closed", content).status_code == 201
+        answer = server.deploy("closed", content)
+        needs_bubblewrap(server)
+        assert answer.status_code == 201
         assert len(server.get("/api/open/env").json()["SEEN"]) == 1
         assert server.get("/api/closed/env").json()["SEEN"] == "No such file or directory"
 
