@@ -1,5 +1,6 @@
 # make run    a server with an agent deployed, here and now (PORT=… chooses the port)
 # make test   the whole test suite                  make lint type format   what a change must pass
+# make binary dist/muxi-server, one file             make test-binary   the tests of a whole server, with it
 # make bench  measurements                          make lock   write requirements/*.lock anew
 # PYTHON=…    the interpreter to build on (3.11 or newer; default: the first one found)
 #
@@ -11,6 +12,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 INSTALL = $(PIP) install --require-hashes --only-binary :all: -r
 UV = uv==0.13.9
+BINARY_TESTS = tests/binary tests/integration tests/conformance tests/faults tests/cli
 
 all: test
 
@@ -29,6 +31,10 @@ test-all: $(VENV)/.stamp-test
 test-faults: $(VENV)/.stamp-test
 	@MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 tests/faults tests/integration/test_updating.py $(ARGS)
 
+# Containers on a real Docker engine, which is installed where it can be: all that the suite leaves out, too.
+test-docker: $(VENV)/.stamp-test
+	@MUXI_DOCKER=full $(BIN)/python -m pytest tests/containers $(ARGS)
+
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,6 +45,13 @@ type: $(VENV)/.stamp-dev
 format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+binary: $(VENV)/.stamp-venv
+	@$(BIN)/python -m build.build $(ARGS)
+
+# The tests that run a whole server, with the binary for the server.
+test-binary: $(VENV)/.stamp-test binary
+	@MUXI_BINARY=dist/muxi-server $(BIN)/python -m pytest $(or $(ARGS),$(BINARY_TESTS))
 
 bench: $(VENV)/.stamp-run
 	@$(BIN)/python -m bench $(ARGS)
@@ -79,4 +92,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run test test-all test-faults lint type format bench bench-supervision bench-releases lock clean
+.PHONY: all run binary test test-all test-binary test-faults test-docker lint type format bench bench-supervision bench-releases lock clean

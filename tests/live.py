@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING
 import httpx
 
 from muxi.auth.scheme import authorization_header
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -231,14 +232,14 @@ def running(
     directory: Path,
     more: str = "",
     *,
-    program: Sequence[str] = ("-m", "muxi"),
+    program: Sequence[str] = (),
     before: Sequence[str] = (),
     code: str = "",
     **variables: str,
 ) -> Iterator[LiveServer]:
     """Run a server on a port of the system's choice, with its directories below `directory`.
 
-    `program` is what the interpreter runs: something else than the server itself puts faults into it.
+    `program` is run in place of the server itself: one that puts faults into it, for instance.
     Starting it again on the same directory is a restart. At the end it is asked to end, and
     killed when it does not. `code` is run before it, in the same process; `before` is a command that
     runs the server's.
@@ -246,7 +247,7 @@ def running(
     if not (directory / "config").exists():
         write_config(directory, more)
     process = subprocess.Popen(
-        [*before, sys.executable, *(("-c", code + MAIN) if code else program), "start"],
+        [*before, *(program or _command(code)), "start"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -269,6 +270,10 @@ def running(
         _end(process)
         reader.join(DEADLINE)
         process.stderr.close()
+
+
+def _command(code: str) -> Sequence[str]:
+    return (sys.executable, "-c", code + MAIN) if code else muxi_command()
 
 
 def _read(stream: IO[str], log: list[dict[str, object]], listening: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from quart import Response, request
 from muxi.api.answers import success
 from muxi.api.parameters import MOST_BYTES, line_count
 from muxi.api.routing import Endpoint
+from muxi.api.runtimes import presence_objects
 from muxi.api.views import counts_object, ports_object
+from muxi.process import memory
 from muxi.process.output import tail
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ServerRoutes:
-    """`/rpc/server/status` and `/rpc/server/logs`."""
+    """`/rpc/server/status`, `/rpc/server/logs` and `/rpc/server/telemetry`."""
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
@@ -29,6 +32,7 @@ class ServerRoutes:
         return (
             Endpoint("GET", "/rpc/server/status", self.status),
             Endpoint("GET", "/rpc/server/logs", self.logs),
+            Endpoint("GET", "/rpc/server/telemetry", self.telemetry),
         )
 
     async def status(self) -> Response:
@@ -41,6 +45,7 @@ class ServerRoutes:
             "version": parts.version,
             "uptime": max(0, int(parts.now() - parts.started_at)),
             "port": settings.port,
+            "memory": await trio.to_thread.run_sync(memory.held_by, os.getpid()),
             **parts.program_status(),
         }
         runtime = {
@@ -49,6 +54,7 @@ class ServerRoutes:
             "versions": [f"python {platform.python_version()}"],
         }
         formations = counts_object(parts.fleet.counts())
+        runtimes = parts.facilities.runtimes
         return success(
             {
                 "server": server,
@@ -56,8 +62,11 @@ class ServerRoutes:
                 "ports": ports,
                 "port_pool": ports,
                 "runtime": runtime,
+                "runtimes": presence_objects(await runtimes.seen(), runtimes.preferred),
+                "rce": dict(parts.code_runner()),
                 "proxy": dict(parts.proxy_status()),
                 "limits": dict(parts.limits_in_force()),
+                "sandbox": dict(parts.sandbox_in_force()),
             }
         )
 
@@ -68,3 +77,7 @@ class ServerRoutes:
         lines = await trio.to_thread.run_sync(read)
         text = "".join(f"{line}\n" for line in lines)
         return Response(text, content_type="text/plain; charset=utf-8")
+
+    async def telemetry(self) -> Response:
+        """Show whether anonymous counts are reported, and the next report as it would be sent now."""
+        return success(dict(await self._parts.telemetry_standing()))

@@ -50,6 +50,22 @@ DRAFT = {
     "discard": Lazy("muxi.cli.draft", "Throw a draft away.", "discard"),
 }
 
+SERVICE = {
+    "install": Lazy(
+        "muxi.cli.service", "Start the server now, with the machine, and when it ends.", "install"
+    ),
+    "uninstall": Lazy("muxi.cli.service", "End the service and remove it; data stay.", "uninstall"),
+    "status": Lazy("muxi.cli.service", "Say whether the service is installed and runs.", "status"),
+}
+
+TELEMETRY = {
+    "show": Lazy(
+        "muxi.cli.telemetry", "Show whether anonymous counts are reported, and the next report.", "show"
+    ),
+    "enable": Lazy("muxi.cli.telemetry", "Let all MUXI programs of this user report.", "enable"),
+    "disable": Lazy("muxi.cli.telemetry", "Let none of them report anything.", "disable"),
+}
+
 CONFIG = {
     "show": Lazy("muxi.cli.config", "Show the settings in force, secrets masked.", "show"),
     "validate": Lazy("muxi.cli.config", "Check the configuration and list every problem.", "validate"),
@@ -82,6 +98,8 @@ COMMANDS = {
     "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),
     "runtime": Lazy("muxi.cli.root", "Show and manage what formations run on.", "runtime"),
     "config": Lazy("muxi.cli.root", "Show, check or reload the configuration.", "config"),
+    "service": Lazy("muxi.cli.root", "Run the server as a service of this machine.", "service"),
+    "telemetry": Lazy("muxi.cli.root", "Show, allow or forbid anonymous usage reports.", "telemetry"),
     "version": Lazy("muxi.cli.version", "Print the version."),
     "help": Lazy("muxi.cli.help", "Show this, or the help of a command."),
 }
@@ -120,3 +138,13 @@ def models() -> None:
 @click.group("config", cls=LazyGroup, lazy=CONFIG)
 def config() -> None:
     """Show or check the configuration, or let the running server read it again."""
+
+
+@click.group("telemetry", cls=LazyGroup, lazy=TELEMETRY)
+def telemetry() -> None:
+    """Show, allow or forbid the anonymous counts that the server reports once an hour."""
+
+
+@click.group("service", cls=LazyGroup, lazy=SERVICE)
+def service() -> None:
+    """Run the server as a service: systemd, launchd, or the Task Scheduler."""

@@ -161,7 +161,7 @@ def _shown(name: str) -> str:
 
     A key may be written with dots itself, so no part of it is known to be a name.
     """
-    shown = []
+    shown: list[str] = []
     for part in name.split("."):
         if not _SHOWABLE_PART.fullmatch(part):
             return ".".join([*shown, "(an unusable name)"])

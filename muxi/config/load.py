@@ -87,7 +87,8 @@ def _error(path: Path, problems: list[Problem]) -> ConfigError:
 
 
 def _notes(config: Config, document: Document, in_file: Mapping[str, Found], mode: int) -> Iterator[str]:
-    holds_secrets = bool(document.nodes.keys() & {"auth.keys", "auth.secret", "rce.auth_token"})
+    secret = {one.name for one in declarations(Config) if one.key.secret} | {"auth.secret"}
+    holds_secrets = bool(document.nodes.keys() & secret)
     if os.name == "posix" and mode & 0o077 and holds_secrets:
         path = config.paths.config_file
         yield f"{path} holds secrets and others may open it (mode {mode:04o}); run: chmod 600 {path}"

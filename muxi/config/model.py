@@ -13,6 +13,7 @@ from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
 from muxi.config.download import DownloadConfig
+from muxi.config.environments import EnvironmentsConfig
 from muxi.config.formations import (
     BundleLimits,
     DeploymentConfig,
@@ -21,6 +22,7 @@ from muxi.config.formations import (
     HealthCheckConfig,
     LivenessConfig,
 )
+from muxi.config.metrics import MetricsConfig
 from muxi.config.proxy import ProxyConfig
 from muxi.config.runtime import RceConfig, RuntimeConfig
 from muxi.config.schema import (
@@ -38,6 +40,7 @@ from muxi.config.schema import (
     rows,
     text,
 )
+from muxi.config.updates import UpdatesConfig
 from muxi.config.values import parse_choice
 
 __all__ = [
@@ -47,17 +50,20 @@ __all__ = [
     "DeploymentConfig",
     "DownloadConfig",
     "DraftLimits",
+    "EnvironmentsConfig",
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
     "LivenessConfig",
     "LoggingConfig",
+    "MetricsConfig",
     "Paths",
     "ProxyConfig",
     "RceConfig",
     "RuntimeConfig",
     "ServerConfig",
     "TlsConfig",
+    "UpdatesConfig",
     "defaults",
     "reference",
     "with_absolute_paths",
@@ -201,9 +207,13 @@ class Config:
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    environments: EnvironmentsConfig = group(EnvironmentsConfig, "The Python environments of formations.")
     download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
+    metrics: MetricsConfig = group(MetricsConfig, "Counts for Prometheus, at `/metrics`.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
+    telemetry: bool = key(True, boolean(), "Whether anonymous counts are reported, an hour's at a time.")
+    updates: UpdatesConfig = group(UpdatesConfig, "What is asked about newer releases.")
     paths: Paths
 
 

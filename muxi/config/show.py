@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from muxi.auth.credentials import KeyPair, mask_id, mask_secret
-from muxi.config.values import format_duration
+from muxi.config.values import format_duration, hide_credentials
 
 if TYPE_CHECKING:
     from muxi.config.model import AuthConfig, Config, FormationsConfig
@@ -62,6 +62,8 @@ def as_dict(config: Config) -> dict[str, object]:
     assert isinstance(plain, dict)
     if config.rce.auth_token:
         plain["rce"]["auth_token"] = mask_secret(config.rce.auth_token)
+    if config.metrics.token:
+        plain["metrics"]["token"] = mask_secret(config.metrics.token)
     return plain
 
 
@@ -70,6 +72,8 @@ def _plain(value: object) -> object:
         return {"id": mask_id(value.id), "secret": mask_secret(value.secret)}
     if is_dataclass(value):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, str):
+        return hide_credentials(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, str):

@@ -13,6 +13,7 @@ from muxi.formation.view import FormationView, VersionView
 if TYPE_CHECKING:
     from muxi.formation.owner import Owner
     from muxi.formation.view import DrainView
+    from muxi.process.usage import Usage
     from muxi.registry.traffic import TrafficView
 
 
@@ -46,7 +47,7 @@ def view_of(owner: Owner, *, counted: bool = True) -> FormationView | None:
         last_exit=instance.last_exit if instance is not None else None,
         operation_id=owner.operation.id if owner.operation is not None else None,
         traffic=_traffic(owner) if counted else None,
-        usage=owner.facilities.confiner.usage(instance.pid) if instance is not None else None,
+        usage=_usage(owner),
         drain=_drain(owner),
         depends_on=owner.depends_on,
         adopted=instance is not None and instance.adopted,
@@ -59,6 +60,15 @@ def _reason(owner: Owner) -> str | None:
         return f"waits for {', '.join(owner.waits_for)}"
     said = owner.instance.reason if owner.instance is not None else None
     return said or owner.note or owner.facilities.log_problems.get(owner.id)
+
+
+def _usage(owner: Owner) -> Usage | None:
+    instance = owner.instance
+    if instance is None:
+        return None
+    if instance.container_id:  # its pid, if it has one here, says nothing to the meter
+        return instance.usage
+    return owner.facilities.confiner.usage(instance.pid)
 
 
 def _drain(owner: Owner) -> DrainView | None:

@@ -15,12 +15,7 @@ _Settings = TypeVar("_Settings", StartUp, Readiness, Liveness)
 Kind = Literal["native", "muxi", "image"]
 """A process of its own, a formation of the MUXI runtime, or a container of an image that it names."""
 
-SERVER_VARIABLES = frozenset(
-    {
-        "PORT", "HOST", "FORMATION_ID", "MUXI_SERVER_URL", "MUXI_RCE_URL", "MUXI_RCE_TOKEN",
-        "_bind_host", "_port",
-    }
-)  # fmt: skip
+SERVER_VARIABLES = frozenset({"PORT", "HOST", "FORMATION_ID", "MUXI_SERVER_URL", "_bind_host", "_port"})
 """Variables that the server sets and a manifest's `env` may not: they say who and where it is."""
 
 
@@ -95,6 +90,10 @@ class Program(Protocol):
         """The Python that it asks for: a version (`3.12`) or an interpreter's path."""
 
     @property
+    def environment(self) -> bool:
+        """Whether it is to have a Python environment, if it says what belongs into it."""
+
+    @property
     def image(self) -> str | None:
         """The OCI image that it is a container of."""
 
@@ -106,3 +105,6 @@ class Program(Protocol):
     def health(self) -> HealthOptions: ...
     @property
     def stop_timeout(self) -> float | None: ...
+    @property
+    def sandbox(self) -> bool | None:
+        """Whether it is to be kept apart from the machine; None: as the server does."""

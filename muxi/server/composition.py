@@ -3,6 +3,7 @@
     server nursery
       audit log, registry writer, log keeper, meter of what formations use
       fleet ─ one owner a formation ─ its instance
+      code runner, where there is to be one ─ its instance
       listener ─ one task a connection
       workers, where there are to be any ─ one task a process
 
@@ -40,21 +41,29 @@ from muxi.process.meter import Meter
 from muxi.proxy.handover import Handover
 from muxi.proxy.listener import Listener
 from muxi.proxy.trust import Trust
+from muxi.rce.record import NAME as RUNNER
+from muxi.rce.record import load_record
+from muxi.rce.settings import RceSettings
 from muxi.registry import store
 from muxi.registry.ports import PortPool
 from muxi.registry.receipts import NAME as RECEIPTS
 from muxi.registry.receipts import load_receipts
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
-from muxi.server.workers import limits, make_crew, processes
+from muxi.server.counting import Counting
+from muxi.server.sidecar import make_sidecar
+from muxi.server.workers import limits, make_crew, processes, worker_settings
+from muxi.telemetry.sdk_releases import SdkReleases
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from muxi.config.model import Config
+    from muxi.formation.operation import Operation
     from muxi.process.confinement import Confiner
     from muxi.proxy.certificates import Certificates
+    from muxi.rce.record import RecordFile
     from muxi.registry.receipts import Receipts
     from muxi.server.history import History
 
@@ -74,6 +83,7 @@ class Server:
         receipts: Receipts,
         history: History,
         confiner: Confiner,
+        runner: RecordFile,
     ) -> None:
         """Take listening sockets, which stay the caller's, and what has been read from the disk."""
         self.config = config
@@ -86,9 +96,13 @@ class Server:
         self._sockets = sockets
         self._certificates = certificates
         facilities = self._facilities()
+        facilities.containers.on_soft_limit = self._recycle
+        self.sidecar = facilities.sidecar = make_sidecar(facilities, runner)
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
+        self._counting = Counting(facilities, self.fleet, history.started_at)
         self._api = self._api_parts(history, facilities)
+        self._sdk_releases = SdkReleases(self._sdk_source, os.environ, self._tell_workers)
         self.listener = Listener(
             self.routes,
             Handover(create_app(self._api)),
@@ -98,8 +112,15 @@ class Server:
             proxy_protocol=config.server.proxy_protocol == "required",
             certificates=certificates,
             processes=processes(config),
+            latest=self._sdk_releases.latest,
         )
-        self._crew = make_crew(config, self.listener, self.routes)
+        self._crew = make_crew(
+            config,
+            self.listener,
+            self.routes,
+            self._sdk_releases.known if self._sdk_releases.source else None,
+        )
+        self._returning: Sequence[Operation] = ()
 
     @classmethod
     async def load(
@@ -117,13 +138,21 @@ class Server:
         in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
         await in_thread(take_over, config.formations.formations_dir, path)
         registry = await in_thread(store.load, path)
-        for pid in registry.processes():
+        runner = await in_thread(load_record, config.paths.data_dir / RUNNER)
+        for pid in (*registry.processes(), *runner.processes()):
             confiner.expect(pid)
         await in_thread(sweep, workspace)
         receipts = await in_thread(load_receipts, config.paths.data_dir / RECEIPTS)
         receipts.complete(await in_thread(versions.receipts, config.formations.formations_dir), time.time())
         return cls(
-            config, sockets, registry, certificates, receipts=receipts, history=history, confiner=confiner
+            config,
+            sockets,
+            registry,
+            certificates,
+            receipts=receipts,
+            history=history,
+            confiner=confiner,
+            runner=runner,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -137,10 +166,13 @@ class Server:
             nursery.start_soon(self.receipts.run)
             await nursery.start(self.fleet.run)
             await nursery.start(self.dev.hold)
+            await nursery.start(self.sidecar.run)  # formations are told where it is
             await nursery.start(self._log_keeper.run)
             nursery.start_soon(self._meter().run)
+            nursery.start_soon(self._counting.reporter.run)
+            nursery.start_soon(self._sdk_releases.run)
             # It only begins to; but from then on each formation has a route, where requests wait.
-            await self.fleet.restore()
+            self._returning = await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
             if self._crew is not None:
                 nursery.start_soon(self._crew.run)
@@ -173,6 +205,7 @@ class Server:
             self._certificates.take(certificates)
         self.config = config
         self.fleet.configure(config)
+        self.sidecar.configure(RceSettings.of(config))
         self._log_keeper.limits = _log_limits(config)
         self._api.authenticator, self._api.settings = self._authentication(config)
         self.listener.configure(
@@ -180,6 +213,11 @@ class Server:
             Trust(config.server.trusted_proxies),
             proxy_protocol=config.server.proxy_protocol == "required",
         )
+        self._tell_workers(self._sdk_releases.known)
+
+    async def last_report(self) -> None:
+        """Send what has been counted, if that is wanted: for a server that ends. Takes a second at most."""
+        await self._counting.reporter.close()
 
     async def detach(self, budget: float) -> None:
         """Let formations go, so that they run on without this program, for another one to adopt.
@@ -189,12 +227,30 @@ class Server:
         """
         await self.fleet.detach(budget)
         await self.dev.shut_down()
+        await self.sidecar.detach()
 
     async def end_formations(self) -> None:
         """End all processes, in parallel, each with its own deadline."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.dev.shut_down)
             await self.fleet.shut_down()
+        await self.sidecar.shut_down()  # formations may use it to their end
+
+    def _unready(self) -> str:
+        if self.fleet.closing:
+            return "the server ends"
+        left = sum(not operation.ended for operation in self._returning)
+        return f"{left} of {len(self._returning)} formations are still to come back" if left else ""
+
+    def _sdk_source(self) -> str | None:
+        settings = self.config.updates
+        return settings.sdk_version_url if settings.sdk_notices else None
+
+    def _tell_workers(self, sdk_releases: Mapping[str, str]) -> None:
+        """Have workers go by the configuration, and by what is known of SDKs."""
+        if self._crew is not None:
+            known = sdk_releases if self._sdk_releases.source else None
+            self._crew.configure(worker_settings(self.config, known))
 
     @property
     def _port(self) -> int:
@@ -227,16 +283,22 @@ class Server:
             receipts=self.receipts,
             version=__version__,
             started_at=history.started_at,
+            code_runner=self.sidecar.status,
+            unready=self._unready,
             # The listener needs the app, the app asks the listener: later, when both are there.
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
             limits_in_force=self._confiner.in_force,
+            sandbox_in_force=facilities.sandbox.in_force,
+            telemetry_standing=self._counting.standing,
+            count_use=self._counting.used,
         )
 
     def _authentication(self, config: Config) -> tuple[Keyring | None, ApiSettings]:
         keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
         settings = ApiSettings(
             server_id=config.server_id,
+            metrics=config.metrics,
             port=self._port,
             runtime_type=config.formations.runtime_type,
             upload_directory=config.formations.formations_dir / ".tmp",
