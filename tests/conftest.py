@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 
 import structlog
@@ -8,6 +9,9 @@ from hypothesis import settings
 # No test measures time, so neither does a property.
 settings.register_profile("no-clock", deadline=None)
 settings.load_profile("no-clock")
+
+# No test, and no program that one starts, sends anything to anybody outside.
+os.environ["DO_NOT_TRACK"] = "1"
 
 # The default's coloured tracebacks of nested groups take seconds each, on the event loop.
 structlog.configure(

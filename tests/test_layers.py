@@ -19,14 +19,16 @@ LAYERS = (
     ("api", "proxy"),
     ("formation",),
     ("rce",),
-    ("process", "runtime"),
+    ("runtime",),
+    ("images",),
+    ("process", "download", "telemetry"),
     ("registry",),
     ("auth", "config", "observe"),
+    ("disk", "locks"),
     ("errors", "files", "timestamps"),
 )
-# Neighbours that one may look into: keys are part of the configuration, and what a runtime makes is
-# the specification of a process.
-NEIGHBOURS = {("config", "auth"), ("runtime", "process")}
+# Neighbours that one may look into: keys are part of the configuration.
+NEIGHBOURS = {("config", "auth")}
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

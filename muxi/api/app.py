@@ -62,6 +62,8 @@ class ApiApp(QuartTrio):
         """Tell the audit log and the server log of a request that has ended, one way or another."""
         if exchange.audited:
             self.parts.audit.record(exchange.entry())
+            if exchange.route is not None:
+                self.parts.count_use(f"{exchange.method} {exchange.route}")
         (_log.info if exchange.audited else _log.debug)(
             "request",
             method=exchange.method[:32],

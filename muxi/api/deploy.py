@@ -61,23 +61,23 @@ class DeployRoutes:
         return await self._from_json(formation_id)
 
     async def _from_body(self, formation_id: str) -> Response:
-        self._admit(formation_id, "X-Formation-ID")
+        await self._admit(formation_id, "X-Formation-ID")
         return await self._deploy(self._intake.from_body(), formation_id)
 
     async def _from_json(self, formation_id: str | None) -> Response:
         require_json()
         if formation_id is not None:
-            self._admit(formation_id, "formation id")
+            await self._admit(formation_id, "formation id")
         wanted = await self._intake.from_json()
         named = wanted.formation_id or formation_id
         if named is None:
             raise Unprocessable("The body names no formation.", cure="Give its `id`.", code="InvalidPayload")
         if formation_id not in {None, named}:
             raise two_ids("`id`", Unprocessable)
-        self._admit(named, "id")
+        await self._admit(named, "id")
         return await self._deploy(wanted, named)
 
-    def _admit(self, formation_id: str, label: str) -> None:
+    async def _admit(self, formation_id: str, label: str) -> None:
         """Raise unless this id is well formed and free."""
         problem = id_problem(formation_id)
         if problem is not None:
@@ -87,6 +87,7 @@ class DeployRoutes:
                 cure="Use 3-50 of a-z, 0-9 and hyphens, for example 'support-agent-2'.",
             )
         current().formation = formation_id
+        await self._fleet.brought_back(formation_id)
         try:
             running = self._fleet.get(formation_id).operation_id
         except NotFound:

@@ -172,6 +172,7 @@ class DraftRoutes:
                 cure="Look at what changed, then deploy without require_base, or begin a new draft.",
             )
         await trio.to_thread.run_sync(draft.manifest)
+        await self._fleet.brought_back(formation_id)
         try:
             running = self._fleet.get(formation_id).operation_id
         except NotFound:

@@ -8,7 +8,7 @@ from quart import Response, request
 
 from muxi.api.answers import success
 from muxi.api.routing import Endpoint
-from muxi.api.views import STATUSES, formation_item, traffic_object
+from muxi.api.views import STATUSES, dev_item, formation_item, traffic_object
 from muxi.api.watching import answer, answer_plainly
 from muxi.errors import Unprocessable
 
@@ -23,6 +23,7 @@ class FormationRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._fleet = parts.fleet
+        self._dev = parts.dev
         self._keepalive = parts.settings.keepalive_interval
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -41,7 +42,9 @@ class FormationRoutes:
         wanted = _wanted_statuses(request.args.get("status", ""))
         views = sorted(self._fleet.list(), key=lambda view: view.id)
         items = [formation_item(view) for view in views if not wanted or view.status in wanted]
-        return success({"formations": items, "total": len(items)})
+        # A key of their own: no client takes a directory that runs for a formation that it may manage.
+        runs = [dev_item(view) for view in self._dev.list() if not wanted or view.status in wanted]
+        return success({"formations": items, "total": len(items), "dev_runs": runs})
 
     async def get(self, formation_id: str) -> Response:
         view = self._fleet.get(formation_id)

@@ -31,4 +31,13 @@ def wanted_streams(args: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def wants_follow(args: Mapping[str, str]) -> bool:
-    return args.get("follow", "").lower() in {"true", "1"}
+    return _is_true(args, "follow")
+
+
+def wants_draft(args: Mapping[str, str]) -> bool:
+    """Say whether it is about what runs under `/draft/{id}`, not about the live formation."""
+    return _is_true(args, "draft")
+
+
+def _is_true(args: Mapping[str, str], name: str) -> bool:
+    return args.get(name, "").lower() in {"true", "1"}

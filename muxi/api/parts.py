@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from muxi.config.metrics import MetricsConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     import trio
@@ -18,18 +18,22 @@ if TYPE_CHECKING:
     from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Operation
     from muxi.formation.upload import Upload
-    from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage
+    from muxi.formation.view import Counts, DevView, FormationView, LogFiles, PortUsage
     from muxi.formation.wishes import RollbackWish, UpdateWish
     from muxi.registry.receipts import Receipts
 
 
 class Fleet(Protocol):
-    """All formations. No method waits or does I/O; what takes time is the `Operation` it returns.
+    """All formations. No other method waits or does I/O; what takes time is the `Operation` it returns.
 
     Those that take an id raise `NotFound` for an unknown one; those that begin an operation raise
     `Conflict` when it makes no sense now or another one is under way. An operation runs in the
     formation's own task and goes on when nobody watches it.
     """
+
+    async def brought_back(self, formation_id: str) -> None:
+        """Return once it is not being brought back any more after a start of the server, within bounds."""
+        ...
 
     def list(self) -> Sequence[FormationView]:
         """Show all, without what has been counted of their requests."""
@@ -102,6 +106,15 @@ class DevRuns(Protocol):
         """
         ...
 
+    def list(self) -> Sequence[DevView]: ...
+
+    async def logs(self, formation_id: str) -> tuple[LogFiles, trio.Event]:
+        """Return where its output is, also the last run's, and what is set once it has ended.
+
+        Raises NotFound.
+        """
+        ...
+
     async def stop(self, formation_id: str) -> None:
         """End one; returns when nothing is left of it. Raises NotFound."""
         ...
@@ -141,6 +154,14 @@ class ApiSettings:
     """Pause after which a silent event stream gets a comment, so that nothing between cuts it."""
 
 
+async def _no_telemetry() -> Mapping[str, object]:
+    return {"enabled": False, "reason": "this server reports nothing"}
+
+
+def _not_counted(_route: str) -> None:
+    pass
+
+
 @dataclass(slots=True, eq=False)
 class ApiParts:
     """Everything `create_app` needs. `authenticator` is None when authentication is disabled.
@@ -170,4 +191,8 @@ class ApiParts:
     """How the code runner stands (`muxi.rce.sidecar.Sidecar.status`)."""
     limits_in_force: Callable[[], Mapping[str, str]] = dict
     """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
+    telemetry_standing: Callable[[], Awaitable[Mapping[str, object]]] = _no_telemetry
+    """Whether anonymous counts are reported, and the next report (`muxi.telemetry.reporter.Standing`)."""
+    count_use: Callable[[str], None] = _not_counted
+    """Told of each use of a management route: its method and template, never an id."""
     now: Callable[[], float] = time.time

@@ -3,8 +3,8 @@
 Clients mark them with an idempotency key (`X-Muxi-Idempotency-Key`, or `Idempotency-Key` as in
 draft-ietf-httpapi-idempotency-key-header). What counts is the operation that a request begins:
 while it runs, a repeated one watches it too; when it has ended, a receipt says how, for a day and
-over restarts. A request that began nothing, and one that failed by the server's fault and was
-undone (5xx), leaves no receipt: it may be sent again.
+over restarts. What commits a release has its receipt in that commit. A request that began nothing,
+and one that failed by the server's fault and was undone (5xx), leaves none: it may be sent again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from muxi.api.exchange import current
 from muxi.api.watching import answer
 from muxi.errors import MuxiError, RequestError, StorageError, TooLarge, Unprocessable
 from muxi.formation.operation import Operation
-from muxi.registry.receipts import Problem, Receipt, receipt_name
+from muxi.registry.receipts import Claim, receipt_name
 
 if TYPE_CHECKING:
     from quart import Response
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from muxi.api.body import BoundedBody
     from muxi.api.parts import ApiParts
     from muxi.api.routing import Handler
-    from muxi.registry.receipts import Receipts
+    from muxi.registry.receipts import Receipt, Receipts
 
 HEADERS = ("X-Muxi-Idempotency-Key", "Idempotency-Key")
 ASKED_BY = ("X-Formation-ID", "X-Formation-Version", "X-Muxi-Force", "X-Muxi-Strategy")
@@ -46,8 +46,6 @@ class _First:
     """The first request with a key: taken in, then an operation that runs."""
 
     operation: Operation | None = None
-    status: int = 200
-    asked: str = ""
     settled: trio.Event = field(default_factory=trio.Event)
     """Set once it has begun its operation, or has ended without."""
 
@@ -75,13 +73,12 @@ class Repeats:
         while (first := self._under_way.get(name)) is not None and first.operation is None:
             # Its upload is under way. If that breaks off, this one takes its place.
             await first.settled.wait()
-        if first is not None and first.operation is not None:
-            await self._compare(first.asked)
-            return await self._again(first.operation, first.status)
+        operation = None if first is None else first.operation
         receipt = self._receipts.find(name, self._parts.now())
-        if receipt is not None:
-            await self._compare(receipt.asked)
-            return await self._again(_ended_operation(receipt), receipt.status)
+        if operation is None and receipt is not None:
+            operation = _ended_operation(receipt)
+        if operation is not None:
+            return await self._again(operation)
         return await self._for_the_first_time(name, handler, arguments)
 
     async def _for_the_first_time(self, name: str, handler: Handler, arguments: dict[str, str]) -> Response:
@@ -100,18 +97,20 @@ class Repeats:
 
     def _began(self, name: str, first: _First, body: BoundedBody, operation: Operation, status: int) -> None:
         assert body.digest is not None
-        first.operation, first.status = operation, status
-        first.asked = _asked(body.digest.hexdigest())
+        first.operation = operation
+        operation.claim = Claim(name, _asked(body.digest.hexdigest()), status)
         first.settled.set()
         if operation.ended:
-            self._ended(name, first, operation)
+            self._ended(operation)
         else:
-            operation.at_end.append(partial(self._ended, name, first))
+            operation.at_end.append(self._ended)
 
-    def _ended(self, name: str, first: _First, operation: Operation) -> None:
-        self._under_way.pop(name, None)
+    def _ended(self, operation: Operation) -> None:
+        receipt = operation.receipt(self._parts.now())
+        assert receipt is not None
+        self._under_way.pop(receipt.name, None)
         if operation.error is None or operation.error.status < 500:
-            self._receipts.add(_receipt(name, first, operation, self._parts.now()))
+            self._receipts.add(receipt)
 
     async def _keep(self, operation: Operation) -> None:
         """Have the receipt on disk before the client is told, if the disk can do it soon."""
@@ -140,8 +139,11 @@ class Repeats:
                 cure="Make a new key for each request; keep it only to send the very same one again.",
             )
 
-    async def _again(self, operation: Operation, status: int) -> Response:
-        response = await answer(operation, self._parts.settings.keepalive_interval, status=status)
+    async def _again(self, operation: Operation) -> Response:
+        claim = operation.claim
+        assert claim is not None
+        await self._compare(claim.asked)
+        response = await answer(operation, self._parts.settings.keepalive_interval, status=claim.status)
         response.headers["Idempotency-Replayed"] = "true"
         return response
 
@@ -169,35 +171,9 @@ def _asked(body: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _receipt(name: str, first: _First, operation: Operation, now: float) -> Receipt:
-    return Receipt(
-        name=name,
-        asked=first.asked,
-        kind=operation.kind,
-        formation_id=operation.formation_id,
-        operation_id=operation.id,
-        at=now,
-        status=first.status,
-        result=None if operation.result is None else dict(operation.result),
-        problem=None if operation.error is None else _problem(operation.error),
-    )
-
-
-def _problem(error: MuxiError) -> Problem:
-    # What a formation printed may be anything, and is in its log.
-    details = {name: value for name, value in error.details.items() if name != "log_tail"}
-    return Problem(
-        message=error.message,
-        code=error.code,
-        status=error.status,
-        stage=error.stage,
-        cure=error.cure,
-        details=details,
-    )
-
-
 def _ended_operation(receipt: Receipt) -> Operation:
     operation = Operation(receipt.kind, receipt.formation_id, id=receipt.operation_id)  # type: ignore[arg-type]
+    operation.claim = Claim(receipt.name, receipt.asked, receipt.status)
     problem = receipt.problem
     if problem is None:
         operation.succeed(receipt.result or {})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ServerRoutes:
-    """`/rpc/server/status` and `/rpc/server/logs`."""
+    """`/rpc/server/status`, `/rpc/server/logs` and `/rpc/server/telemetry`."""
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
@@ -32,6 +32,7 @@ class ServerRoutes:
         return (
             Endpoint("GET", "/rpc/server/status", self.status),
             Endpoint("GET", "/rpc/server/logs", self.logs),
+            Endpoint("GET", "/rpc/server/telemetry", self.telemetry),
         )
 
     async def status(self) -> Response:
@@ -75,3 +76,7 @@ class ServerRoutes:
         lines = await trio.to_thread.run_sync(read)
         text = "".join(f"{line}\n" for line in lines)
         return Response(text, content_type="text/plain; charset=utf-8")
+
+    async def telemetry(self) -> Response:
+        """Show whether anonymous counts are reported, and the next report as it would be sent now."""
+        return success(dict(await self._parts.telemetry_standing()))

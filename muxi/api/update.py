@@ -48,7 +48,7 @@ class UpdateRoutes:
 
     async def update(self, formation_id: str) -> Response:
         """Take a bundle as the body, whatever type it is said to be of, or JSON that names or holds one."""
-        self._admit(formation_id)
+        await self._admit(formation_id)
         if request.headers.get("X-Formation-ID", formation_id) != formation_id:
             raise two_ids("X-Formation-ID", RequestError)
         _update_wish({}, None)  # told before the bundle is taken in, if it is odd
@@ -67,7 +67,7 @@ class UpdateRoutes:
 
     async def rollback(self, formation_id: str) -> Response:
         """Go back to the previous release, or to the one that the query or a JSON body names."""
-        self._admit(formation_id)
+        await self._admit(formation_id)
         content = {**await self._content(), **request.args.to_dict()}
         unknown = sorted(set(content) - {"release", "version", "strategy"})
         if unknown:
@@ -76,8 +76,9 @@ class UpdateRoutes:
         operation = self._fleet.rollback(formation_id, wish)
         return await answer(operation, self._parts.settings.keepalive_interval)
 
-    def _admit(self, formation_id: str) -> None:
+    async def _admit(self, formation_id: str) -> None:
         """Raise unless there is such a formation and nothing is under way with it."""
+        await self._fleet.brought_back(formation_id)
         running = self._fleet.get(formation_id).operation_id
         if running is not None:
             raise busy(self._fleet.operation(formation_id, running))

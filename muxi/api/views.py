@@ -9,7 +9,7 @@ from muxi.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from muxi.formation.operation import Operation
-    from muxi.formation.view import Counts, DrainView, FormationView, PortUsage, VersionView
+    from muxi.formation.view import Counts, DevView, DrainView, FormationView, PortUsage, VersionView
     from muxi.process.spec import ExitReport
     from muxi.process.usage import Usage
     from muxi.registry.traffic import Distribution, TrafficView
@@ -44,6 +44,24 @@ def formation_item(view: FormationView) -> dict[str, object]:
         "drain": drain_object(view.drain),
         "usage": _usage(view.usage),
         "runtime": pin_object(view.runtime),
+    }
+
+
+def dev_item(view: DevView) -> dict[str, object]:
+    """Show a directory that runs as it is."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "directory": str(view.directory),
+        "watch": view.watch,
+        "status": view.status,
+        "port": view.port,
+        "pid": view.pid or 0,
+        "uptime": view.uptime,
+        "restart_count": view.restart_count,
+        "healthy": view.healthy,
+        "since": rfc3339(view.since),
+        "reason": view.reason,
     }
 
 

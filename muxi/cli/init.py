@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from muxi.cli import options
 from muxi.cli.banner import print_welcome
 from muxi.cli.create import Outcome, create, outcome, print_credentials
 from muxi.cli.output import print_json
+from muxi.cli.profile import keep_profile
 from muxi.cli.questions import ask, ask_port
 from muxi.cli.settings import paths
 from muxi.config.edit import edit_config
@@ -24,6 +26,7 @@ from muxi.config.save import name_of, new_server_id, write_config
 from muxi.errors import ConfigError
 
 if TYPE_CHECKING:
+    from muxi.cli.profile import Change
     from muxi.config.model import Config, Paths
 
 NEXT_STEPS = """\
@@ -60,12 +63,17 @@ def command(
     """
     found, wanted = paths(), Wanted(port, host, name)
     if as_json:
-        print_json(without_questions(found, wanted, reset).as_dict())
+        made = without_questions(found, wanted, reset)
+        profile = profile_of(found)
+        print_json({**made.as_dict(), **({} if profile is None else {"cli_profile": profile.done})})
         return
     print_welcome(sys.stdout, muxi.__version__)
     made = without_questions(found, wanted, reset) if yes else with_questions(found, wanted, reset)
     click.echo()
     print_credentials(made, sys.stdout)
+    profile = profile_of(found)
+    if profile is not None:
+        click.echo(f"Profile of the muxi command line: {profile}\n")
     click.echo(NEXT_STEPS)
 
 
@@ -87,6 +95,11 @@ def with_questions(found: Paths, wanted: Wanted, reset: bool) -> Outcome:
         return create(found, port=port, host=wanted.host, name=name)
     assert config is not None
     return change(found, config, Wanted(port, wanted.host, name))
+
+
+def profile_of(found: Paths) -> Change | None:
+    """Have the `muxi` command line, where there is one, know this server."""
+    return keep_profile(load(found, require_key=False).config, Path.home())
 
 
 def existing(found: Paths) -> Config:

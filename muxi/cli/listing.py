@@ -1,4 +1,4 @@
-"""`muxi-server formation list`: a line a formation."""
+"""`muxi-server formation list`: a line a formation, and one a directory that runs as it is."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ COLUMNS = (
 @click.option("--status", help="Only those in this state: running, stopped, crashed ...")
 @options.as_json
 def command(status: str | None, as_json: bool) -> None:
-    """List the formations of the server."""
+    """List the formations of the server; the version of a directory that runs as it is reads `dev`."""
     with connect() as client:
         answer = client.get("/rpc/formations", **({"status": status} if status else {}))
     if as_json:
         print_json(answer)
         return
-    formations = answer.get("formations")
-    rows = [row(item) for item in formations or ()] if isinstance(formations, list) else []
+    rows = [row(item) for item in items(answer, "formations")]
+    rows += [row({**item, "version": "dev"}) for item in items(answer, "dev_runs")]
     if rows:
         print_table(COLUMNS, sorted(rows))
     else:
         click.echo("No formations. Deploy one with: muxi-server formation deploy DIRECTORY", err=True)
+
+
+def items(answer: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    """Return a list of an answer; an older server does not have all of them."""
+    found = answer.get(name)
+    return found if isinstance(found, list) else []
 
 
 def row(item: Mapping[str, object]) -> tuple[str, ...]:

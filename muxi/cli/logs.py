@@ -15,6 +15,8 @@ from muxi.cli.settings import connect
 from muxi.errors import OperatorError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from muxi.cli.client import ServerClient
 
 
@@ -23,15 +25,17 @@ if TYPE_CHECKING:
 @click.option("-f", "--follow", is_flag=True, help="Go on showing lines as they come, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(1, 10000), default=100, show_default=True)
 @click.option("--stream", type=click.Choice(["all", "stdout", "stderr"]), default="all", show_default=True)
+@click.option("--dev", is_flag=True, help="Of the directory that runs as ID, not of the deployed formation.")
 @options.as_json
-def command(formation_id: str, follow: bool, lines: int, stream: str, as_json: bool) -> None:
+def command(formation_id: str, follow: bool, lines: int, *, stream: str, dev: bool, as_json: bool) -> None:
     """Show the last lines that formation ID has printed: each to the stream it came from."""
     path = formation_path(formation_id, "logs")
+    query = {"lines": str(lines), "stream": stream, **({"draft": "true"} if dev else {})}
     with connect() as client:
         if follow:
-            follow_lines(client, path, lines, stream, as_json)
+            follow_lines(client, path, query, as_json)
             return
-        answer = client.get(path, lines=lines, stream=stream)
+        answer = client.get(path, **query)
     if as_json:
         print_json(answer)
         return
@@ -41,9 +45,9 @@ def command(formation_id: str, follow: bool, lines: int, stream: str, as_json: b
             show(name, str(line))
 
 
-def follow_lines(client: ServerClient, path: str, lines: int, stream: str, as_json: bool) -> None:
-    """Print log events until the person has seen enough, or the formation is deleted."""
-    with client.stream("GET", path, lines=lines, stream=stream, follow="true") as events:
+def follow_lines(client: ServerClient, path: str, query: Mapping[str, str], as_json: bool) -> None:
+    """Print log events until the person has seen enough, or nothing more comes."""
+    with client.stream("GET", path, None, **query, follow="true") as events:
         for event in events:
             if event.name == "end":
                 print(event.text("message"), file=sys.stderr)

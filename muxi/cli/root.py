@@ -50,6 +50,14 @@ DRAFT = {
     "discard": Lazy("muxi.cli.draft", "Throw a draft away.", "discard"),
 }
 
+TELEMETRY = {
+    "show": Lazy(
+        "muxi.cli.telemetry", "Show whether anonymous counts are reported, and the next report.", "show"
+    ),
+    "enable": Lazy("muxi.cli.telemetry", "Let all MUXI programs of this user report.", "enable"),
+    "disable": Lazy("muxi.cli.telemetry", "Let none of them report anything.", "disable"),
+}
+
 CONFIG = {
     "show": Lazy("muxi.cli.config", "Show the settings in force, secrets masked.", "show"),
     "validate": Lazy("muxi.cli.config", "Check the configuration and list every problem.", "validate"),
@@ -65,6 +73,7 @@ COMMANDS = {
     "upgrade": Lazy("muxi.cli.ask", "Let the installed version take the running one's place.", "upgrade"),
     "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),
     "config": Lazy("muxi.cli.root", "Show, check or reload the configuration.", "config"),
+    "telemetry": Lazy("muxi.cli.root", "Show, allow or forbid anonymous usage reports.", "telemetry"),
     "version": Lazy("muxi.cli.version", "Print the version."),
     "help": Lazy("muxi.cli.help", "Show this, or the help of a command."),
 }
@@ -93,3 +102,8 @@ def draft() -> None:
 @click.group("config", cls=LazyGroup, lazy=CONFIG)
 def config() -> None:
     """Show or check the configuration, or let the running server read it again."""
+
+
+@click.group("telemetry", cls=LazyGroup, lazy=TELEMETRY)
+def telemetry() -> None:
+    """Show, allow or forbid the anonymous counts that the server reports once an hour."""

@@ -21,7 +21,7 @@ MAX_FILE_SIZE = 128 * 1024
 
 NULL_TAG = "tag:yaml.org,2002:null"
 
-_SHOWABLE_NAME = re.compile(r"[A-Za-z<][A-Za-z0-9_.<-]{0,30}")
+_SHOWABLE_PART = re.compile(r"[A-Za-z<][A-Za-z0-9_<-]{0,30}")
 _QUOTED = re.compile(r"'[^'<]{2,}'|\"[^\"<]{2,}\"")
 
 
@@ -157,6 +157,13 @@ class _Walk:
 
 
 def _shown(name: str) -> str:
-    """Give a key's name back, unless it looks like no name: then it may be a misplaced secret."""
-    parent, dot, last = name.rpartition(".")
-    return name if _SHOWABLE_NAME.fullmatch(last) else f"{parent}{dot}(an unusable name)"
+    """Give a key's name back, unless it looks like no name: then it may be a misplaced secret.
+
+    A key may be written with dots itself, so no part of it is known to be a name.
+    """
+    shown: list[str] = []
+    for part in name.split("."):
+        if not _SHOWABLE_PART.fullmatch(part):
+            return ".".join([*shown, "(an unusable name)"])
+        shown.append(part)
+    return name

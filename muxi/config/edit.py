@@ -1,4 +1,4 @@
-"""Changing single values in a config.yaml that somebody has written; every other byte stays. Pure.
+"""Changing single values in a YAML file that somebody has written; every other byte stays. Pure.
 
 The place of a value is taken from the parser's marks, and the changed text is parsed again: unless
 it now says what was wanted, nothing is changed.
@@ -33,7 +33,7 @@ class _Unusual(ValueError):
 def edit_config(text: str, changes: Mapping[str, str | int]) -> str:
     """Change `server_id`, `server.port` and the like; a key that is not there yet is added.
 
-    Keys are dotted, of one or two parts. Raises ConfigError when the file is not YAML, or is
+    Keys are dotted. Raises ConfigError when the file is not YAML, or is
     written in a way that this can't change safely.
     """
     for key, value in changes.items():
@@ -119,11 +119,11 @@ def _insert(text: str, group: yaml.MappingNode, names: list[str], value: str) ->
 def _lines(names: list[str], value: str, indent: str) -> str:
     if len(names) == 1:
         return f"{indent}{names[0]}: {value}\n"
-    return f"{indent}{names[0]}:\n{indent}  {names[1]}: {value}\n"
+    return f"{indent}{names[0]}:\n{_lines(names[1:], value, indent + '  ')}"
 
 
 def _flow(names: list[str], value: str) -> str:
-    return f"{{{names[0]}: {value}}}" if names else value
+    return f"{{{names[0]}: {_flow(names[1:], value)}}}" if names else value
 
 
 def _read(root: yaml.Node | None, names: list[str]) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
+from muxi.config.download import DownloadConfig
 from muxi.config.formations import (
     BundleLimits,
     DeploymentConfig,
@@ -38,6 +39,7 @@ from muxi.config.schema import (
     rows,
     text,
 )
+from muxi.config.updates import UpdatesConfig
 from muxi.config.values import parse_choice
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "BundleLimits",
     "Config",
     "DeploymentConfig",
+    "DownloadConfig",
     "DraftLimits",
     "FormationsConfig",
     "HealthCheckConfig",
@@ -58,6 +61,7 @@ __all__ = [
     "RuntimeConfig",
     "ServerConfig",
     "TlsConfig",
+    "UpdatesConfig",
     "defaults",
     "reference",
     "with_absolute_paths",
@@ -201,9 +205,12 @@ class Config:
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
     metrics: MetricsConfig = group(MetricsConfig, "Counts for Prometheus, at `/metrics`.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
+    telemetry: bool = key(True, boolean(), "Whether anonymous counts are reported, an hour's at a time.")
+    updates: UpdatesConfig = group(UpdatesConfig, "What is asked about newer releases.")
     paths: Paths
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from muxi.config.schema import Kind, boolean, choice, integer, key, text
+from muxi.config.schema import Kind, boolean, choice, integer, key, text, url
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +16,13 @@ class RuntimeConfig:
         "What MUXI formations run on; `auto`: the first of these that is present.",
     )
     sif_base_url: str = key(
-        "https://pkg.muxi.org/runtime", text(), "Where runtime images come from.", pending=True
+        "https://pkg.muxi.org/runtime", url(), "Where images of the runtime come from; a mirror of your own."
     )
     runtime_runner_image: str = key(
         "ghcr.io/muxi-ai/runtime-runner:latest", text(), "The image that runs them in Docker.", pending=True
     )
-    auto_download: bool = key(True, boolean(), "Whether a missing runtime is downloaded.", pending=True)
-    version: str = key("", text(), "The runtime version used when a formation names none.", pending=True)
+    auto_download: bool = key(True, boolean(), "Whether a missing runtime is downloaded.")
+    version: str = key("", text(), "The runtime version used when a formation names none.")
 
 
 def _words(written: str) -> tuple[str, ...]:

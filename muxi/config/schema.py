@@ -195,6 +195,10 @@ def host() -> Kind[str]:
     return Kind("host", values.ALLOWED_HOST, values.parse_host)
 
 
+def url() -> Kind[str]:
+    return Kind("URL", values.ALLOWED_URL, values.parse_url)
+
+
 def url_path() -> Kind[str]:
     return Kind("URL path", values.ALLOWED_URL_PATH, values.parse_url_path)
 

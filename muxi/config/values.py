@@ -29,6 +29,7 @@ ALLOWED_BOOLEAN = "true, false"
 ALLOWED_HOST = "an IP address or a host name"
 ALLOWED_NETWORKS = "a list of networks or addresses, such as 10.0.0.0/8 or ::1"
 ALLOWED_TEXT = "printable text on one line"
+ALLOWED_URL = "an address beginning with https:// or http://, without query"
 ALLOWED_URL_PATH = "a path beginning with /, without blanks or query"
 
 
@@ -146,6 +147,15 @@ def parse_text(text: str) -> str:
     word = text.strip()
     if not word or not word.isprintable():
         raise ValueError(f"{shown(text)} can't be used; allowed: {ALLOWED_TEXT}")
+    return word
+
+
+def parse_url(text: str) -> str:
+    """Read the address of a server of files; a slash at its end is removed."""
+    word = text.strip().rstrip("/")
+    if not re.fullmatch(r"https?://[!-~]+", word, re.IGNORECASE) or "?" in word or "#" in word:
+        # Not repeated: it may hold a password.
+        raise ValueError(f"this is not a URL that files can come from; allowed: {ALLOWED_URL}")
     return word
 
 

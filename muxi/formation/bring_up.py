@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from muxi.formation.owner import Owner
     from muxi.formation.plan import Plan
     from muxi.formation.releases import Release
+    from muxi.formation.run import Run
 
 log = structlog.get_logger()
 
@@ -65,29 +66,31 @@ async def wait_for_dependencies(owner: Owner, operation: Operation) -> None:
         log.warning("started without dependencies", **without)
 
 
-def started(owner: Owner) -> dict[str, object]:
-    """Return what every operation that leaves a formation running says in its result."""
-    record, instance = owner.record, owner.instance
-    assert record is not None
+def started(owner: Owner, run: Run | None = None) -> dict[str, object]:
+    """Return what every operation that leaves a formation running says in its result.
+
+    `run` is its process, where that is not the owner's yet.
+    """
+    run = run or owner.run
+    assert run is not None
     return {
         "id": owner.id,
         "formation_id": owner.id,
-        "port": record.port,
-        "pid": instance.pid if instance is not None else None,
-        "version": record.semantic,
+        "port": run.port,
+        "pid": run.instance.pid,
+        "version": run.plan.release.semantic,
         "status": "running",
-        "restart_count": record.restart_count,
+        "restart_count": run.instance.restart_count,
     }
 
 
-def addresses(owner: Owner) -> dict[str, object]:
+def addresses(owner: Owner, run: Run) -> dict[str, object]:
     """Return where a formation is reached: through us, and its own health check."""
-    record, facilities = owner.record, owner.facilities
-    assert record is not None
+    facilities = owner.facilities
     host = facilities.config.formations.bind_host
     return {
         "url": f"{facilities.server_url}/api/{owner.id}",
-        "health_url": f"http://{host}:{record.port}/v1/health",
+        "health_url": f"http://{host}:{run.port}/v1/health",
     }
 
 

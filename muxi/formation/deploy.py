@@ -47,8 +47,7 @@ async def deploy(
             release = await _place(owner, manifest, bundle, source.bundle_hash(bundle), undo)
             await bring_up(owner, operation, release, persistent=False)
             operation.decided = True
-            assert owner.run is not None
-            await in_thread(owner.facilities.releases(owner.id).commit, owner.run.plan.pinned)
+            result = await _commit(owner, operation)
             undo.pop_all()
         await source.used()
     except MuxiError as error:
@@ -57,7 +56,15 @@ async def deploy(
     finally:
         await clear_away(source.close, partial(in_thread, remove_tree, workplace))
         await settle(owner)
-    return {**started(owner), **addresses(owner), "message": "Formation deployed"}
+    return result
+
+
+async def _commit(owner: Owner, operation: Operation) -> Mapping[str, object]:
+    assert owner.run is not None
+    result = {**started(owner), **addresses(owner, owner.run), "message": "Formation deployed"}
+    commit = owner.facilities.releases(owner.id).commit
+    await in_thread(commit, owner.run.plan.pinned, operation.receipt(time.time(), result))
+    return result
 
 
 async def _place(

@@ -14,15 +14,17 @@ import trio
 
 from muxi.errors import Conflict, NotFound
 from muxi.formation.check import check_bundle
-from muxi.formation.dev_run import DevRun
+from muxi.formation.dev_run import DevRun, dev_logs, view_of
 from muxi.formation.dev_source import find_directory
 from muxi.formation.disk import remove_tree
+from muxi.formation.identifier import id_problem
 from muxi.process.identity import stop_marked
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from muxi.formation.facilities import Facilities
+    from muxi.formation.view import DevView, LogFiles
 
 log = structlog.get_logger()
 
@@ -54,8 +56,8 @@ class DevRuns:
         )
         manifest = await trio.to_thread.run_sync(check_bundle, directory, config, None, None)
         await self._make_way(manifest.id)
-        run = self._runs[manifest.id] = DevRun(self._facilities, directory, manifest)
-        self._nursery.start_soon(partial(self._keep, run, watch=watch))
+        run = self._runs[manifest.id] = DevRun(self._facilities, directory, manifest, watch=watch)
+        self._nursery.start_soon(self._keep, run)
         try:
             await run.up()
         except trio.Cancelled:
@@ -63,15 +65,29 @@ class DevRuns:
             raise
         return run
 
+    def list(self) -> list[DevView]:
+        return sorted((view_of(run) for run in self._runs.values()), key=lambda view: view.id)
+
+    async def logs(self, formation_id: str) -> tuple[LogFiles, trio.Event]:
+        """Return where a run's output is, also the last one's, and what is set once it has ended.
+
+        Raises NotFound.
+        """
+        files = dev_logs(self._facilities, formation_id)
+        run = self._runs.get(formation_id)
+        if run is not None:
+            return files, run.ended
+        if id_problem(formation_id) or not await trio.to_thread.run_sync(files.stdout.exists):
+            raise _not_running(formation_id)
+        ended = trio.Event()
+        ended.set()
+        return files, ended
+
     async def stop(self, formation_id: str) -> None:
         """End a run and leave nothing of it. Raises NotFound."""
         run = self._runs.get(formation_id)
         if run is None:
-            raise NotFound(
-                f"No draft of formation '{formation_id}' is running.",
-                code="DraftNotRunning",
-                cure="See with `muxi-server formation list` what runs otherwise.",
-            )
+            raise _not_running(formation_id)
         run.stop()
         await run.ended.wait()
 
@@ -91,11 +107,11 @@ class DevRuns:
         if there is not None:
             await self.stop(formation_id)
 
-    async def _keep(self, run: DevRun, *, watch: bool) -> None:
+    async def _keep(self, run: DevRun) -> None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(formation_id=run.id)
         try:
-            await run.run(watch=watch)
+            await run.run()
         except Exception:
             # What breaks in one run must not reach the others.
             log.exception("development run broke")
@@ -123,6 +139,14 @@ def _token(mark: Path) -> str | None:
     except (OSError, ValueError, AttributeError):
         return None
     return token if isinstance(token, str) else None
+
+
+def _not_running(formation_id: str) -> NotFound:
+    return NotFound(
+        f"No draft of formation '{formation_id}' is running.",
+        code="DraftNotRunning",
+        cure="See with `muxi-server formation list` what runs.",
+    )
 
 
 def _running(run: DevRun) -> Conflict:

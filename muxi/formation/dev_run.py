@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -24,7 +25,7 @@ from muxi.formation.disk import remove_tree
 from muxi.formation.plan import code_runner
 from muxi.formation.policy import route_policy
 from muxi.formation.resources import process_limits
-from muxi.formation.view import LogFiles
+from muxi.formation.view import DevView, LogFiles
 from muxi.process import log_pieces
 from muxi.process.instance import Instance
 from muxi.process.lifecycle import State
@@ -45,14 +46,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 COMING = frozenset({State.STARTING, State.RESTARTING, State.UNHEALTHY})
+UP = frozenset({State.RUNNING, State.UNHEALTHY})
 
 
 class DevRun:
-    """One directory that runs. Its task is `run`; `stop` ends it."""
+    """One directory that runs. Its task is `run`; `stop` ends it.
 
-    def __init__(self, facilities: Facilities, directory: Path, manifest: Manifest) -> None:
+    `watch`: it is restarted when a file has changed.
+    """
+
+    def __init__(self, facilities: Facilities, directory: Path, manifest: Manifest, *, watch: bool) -> None:
         self.id = manifest.id
+        self.name = manifest.name
         self.directory = directory
+        self.watch = watch
         self.port = facilities.ports.allocate(_key(self.id))
         self.instance: Instance | None = None
         self.ended = trio.Event()
@@ -83,12 +90,12 @@ class DevRun:
             raise self._failure
         await self._facilities.routes.settled()
 
-    async def run(self, *, watch: bool) -> None:
-        """Run it until it is to stop, or did not come up. `watch`: restart it when a file has changed."""
+    async def run(self) -> None:
+        """Run it until it is to stop, or did not come up."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                await self._live(watch=watch)
+                await self._live()
                 if self.instance is not None:
                     await self.instance.stop()
                 nursery.cancel_scope.cancel()
@@ -96,13 +103,13 @@ class DevRun:
             await self._leave_nothing()
             self._settled.set()
 
-    async def _live(self, *, watch: bool) -> None:
+    async def _live(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._come_up, nursery.cancel_scope, watch)
+            nursery.start_soon(self._come_up, nursery.cancel_scope)
             await self._asked_to_stop.wait()
             nursery.cancel_scope.cancel()
 
-    async def _come_up(self, life: trio.CancelScope, watch: bool) -> None:
+    async def _come_up(self, life: trio.CancelScope) -> None:
         try:
             await self._start(self._manifest)
         except MuxiError as error:
@@ -111,7 +118,7 @@ class DevRun:
             return
         self._failure = None
         self._settled.set()
-        if watch:
+        if self.watch:
             await self._follow_files()
 
     async def _follow_files(self) -> None:
@@ -218,6 +225,27 @@ class DevRun:
             await trio.to_thread.run_sync(remove_tree, self._home)
             await trio.to_thread.run_sync(partial(self._mark.unlink, missing_ok=True))
         self.ended.set()
+
+
+def view_of(run: DevRun) -> DevView:
+    """Say how a run stands."""
+    instance = run.instance
+    state = instance.state if instance is not None else State.STARTING
+    started = instance.started_at if instance is not None else None
+    return DevView(
+        id=run.id,
+        name=run.name,
+        directory=run.directory,
+        watch=run.watch,
+        status=str(state),
+        port=run.port,
+        pid=instance.pid if instance is not None else None,
+        uptime=int(time.time() - started) if started is not None and state in UP else 0,
+        restart_count=instance.restart_count if instance is not None else 0,
+        healthy=instance.healthy if instance is not None else None,
+        since=instance.since if instance is not None else time.time(),
+        reason=instance.reason if instance is not None else None,
+    )
 
 
 def dev_logs(facilities: Facilities, formation_id: str) -> LogFiles:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from muxi.formation.manifest import Manifest, Strategy
     from muxi.formation.operation import Operation
     from muxi.formation.owner import Owner
-    from muxi.formation.plan import Plan
     from muxi.formation.releases import Release
+    from muxi.formation.run import Run
+    from muxi.registry.receipts import Receipt
+
+    Commit = Callable[[Release, Receipt | None], Awaitable[None]]
 
 
 async def exchange(
@@ -30,21 +33,28 @@ async def exchange(
     release: Release,
     manifest: Manifest,
     *,
+    before: Release,
     wanted: Strategy | None,
-    commit: Callable[[Release], Awaitable[None]],
-) -> Strategy:
-    """Let `release` take over from the committed one, and make it the committed one by `commit`.
+    message: Callable[[Strategy], str],
+    commit: Commit,
+) -> Mapping[str, object]:
+    """Let `release` take over from the committed one, `before`, and make it the committed one.
 
-    `commit` is given it with what it was found to run on. Returns the strategy that was used.
-    Raises MuxiError; then it is as if nothing had been done.
+    `commit` is given it with what it was found to run on, and a receipt for who asked for this; what
+    that says is the result, which is returned. `message` makes the words of it for the strategy that
+    was used. Raises MuxiError; then it is as if nothing had been done.
     """
     strategy = await fitting_strategy(owner, operation, wanted or manifest.strategy)
     if strategy == "blue-green" and await _keeps_own_database(owner):
         operation.progress("validating", f"It has a {DATABASE} of its own, to be moved: one by one...")
         strategy = "recreate"
 
-    async def decide(plan: Plan) -> None:
-        await commit(plan.pinned)
+    result: Mapping[str, object] = {}
+
+    async def decide(run: Run) -> None:
+        nonlocal result
+        result = _outcome(owner, run, before, strategy, message(strategy))
+        await commit(run.plan.pinned, operation.receipt(time.time(), result))
         record = owner.record
         assert record is not None
         record.name, record.semantic = manifest.name, release.semantic
@@ -54,7 +64,7 @@ async def exchange(
         owner.save(record)
 
     await replace(owner, operation, release, strategy=strategy, commit=decide)
-    return strategy
+    return result
 
 
 async def _keeps_own_database(owner: Owner) -> bool:
@@ -64,18 +74,19 @@ async def _keeps_own_database(owner: Owner) -> bool:
     return await trio.to_thread.run_sync(keeps_own_database, owner.run.plan.release.path)
 
 
-def outcome(
-    owner: Owner, before: Release, after: Release, strategy: Strategy, message: str
+def _outcome(
+    owner: Owner, run: Run, before: Release, strategy: Strategy, message: str
 ) -> Mapping[str, object]:
     """Return the result in the words of all clients: numbers of releases are texts to them."""
+    number = run.plan.release.number
     return {
-        **started(owner),
-        **addresses(owner),
-        "release": after.number,
+        **started(owner, run),
+        **addresses(owner, run),
+        "release": number,
         "previous_release": before.number,
         "previous_version": str(before.number),
-        "current_version": str(after.number),
-        "new_version": str(after.number),
+        "current_version": str(number),
+        "new_version": str(number),
         "deployment_type": strategy,
         "message": message,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
@@ -18,7 +18,7 @@ from muxi.runtime.catalogue import Runtimes
 from muxi.runtime.native import Native
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import trio
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
+
+Happening = Literal["crash", "restart", "failed check"]
+
+
+def _not_counted(_happening: Happening) -> None:
+    pass
+
 
 DEFAULT_ENDPOINT = "/v1/health"
 FALLBACK_ENDPOINT = "/health"
@@ -46,7 +53,8 @@ class Facilities:
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
     `sidecar` is the code runner, which MUXI formations may use.
-    `log_problems` says, by id, why a formation's output can't be kept as it should.
+    `log_problems` says, by id, why a formation's output can't be kept as it should. `happened` is
+    told of each `Happening` with a formation's process, to count it.
     """
 
     config: Config
@@ -60,6 +68,7 @@ class Facilities:
     sidecar: Sidecar | None = None
     log_problems: Mapping[str, str] = field(default_factory=dict)
     history: History = field(default_factory=History)
+    happened: Callable[[Happening], None] = _not_counted
     board: Board = field(default_factory=Board)
     runtimes: Runtimes = field(init=False)
 

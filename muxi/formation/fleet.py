@@ -1,6 +1,6 @@
 """All formations of this server: who owns which, and what can be asked of them.
 
-Nothing here waits: a request becomes an order to the formation's owner, whose `Operation` tells
+Next to nothing here waits: a request becomes an order to the formation's owner, whose `Operation` tells
 how it goes. Owners are tasks of the fleet's nursery; whatever breaks in one stays in it.
 """
 
@@ -44,6 +44,8 @@ log = structlog.get_logger()
 
 INTERRUPTIBLE: frozenset[Kind] = frozenset({"start", "restart", "restore", "recycle"})
 """What a stop or a delete does not wait for: the process it brings up is to go anyway."""
+RESTORE_PATIENCE = 20.0
+"""How long a deploy, update or rollback waits for a restore; clients' own patience begins at 30 s."""
 
 
 class Fleet:
@@ -141,6 +143,17 @@ class Fleet:
     def list(self) -> Sequence[FormationView]:
         views = (view_of(owner, counted=False) for owner in self._owners.values())
         return sorted((view for view in views if view is not None), key=lambda view: view.id)
+
+    async def brought_back(self, formation_id: str) -> None:
+        """Return once a server that has just started is done with this formation, within bounds.
+
+        Until then nobody knows whether there is one: what was never committed is cleared away.
+        """
+        owner = self._owners.get(formation_id)
+        running = None if owner is None else owner.operation
+        if running is not None and running.kind == "restore":
+            with trio.move_on_after(RESTORE_PATIENCE), suppress(MuxiError):
+                await running.wait()
 
     def get(self, formation_id: str) -> FormationView:
         view = view_of(self._known(formation_id))

@@ -6,6 +6,8 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from muxi.formation.operation import Operation
 
 PER_FORMATION = 10
@@ -16,15 +18,18 @@ class History:
     """The latest operations of each formation, those of deleted ones too. In memory, bounded.
 
     Of more than `FORMATIONS` formations, those that had nothing done to them for longest go.
+    `watchers` are told of each operation's end; they must be quick, and must not fail.
     """
 
     def __init__(self) -> None:
+        self.watchers: list[Callable[[Operation], None]] = []
         self._operations: OrderedDict[str, deque[Operation]] = OrderedDict()
 
     def add(self, operation: Operation) -> None:
         kept = self._operations.setdefault(operation.formation_id, deque(maxlen=PER_FORMATION))
         kept.append(operation)
         self._operations.move_to_end(operation.formation_id)
+        operation.at_end += self.watchers
         if len(self._operations) > FORMATIONS:
             self._operations.popitem(last=False)
 

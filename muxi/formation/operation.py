@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from muxi.errors import InternalError, MuxiError
+from muxi.registry.receipts import Problem, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+
+    from muxi.registry.receipts import Claim
 
 Kind = Literal[
     "deploy", "update", "rollback", "start", "stop", "restart", "delete", "restore", "recycle", "shutdown"
@@ -50,6 +53,8 @@ class Operation:
     ended_at: float | None = None
     #: What it is decided to go through with: too late for a cancel.
     decided: bool = False
+    #: Of the request that began it, if that may be sent again.
+    claim: Claim | None = None
     #: Called once with it, when it has ended.
     at_end: list[Callable[[Operation], None]] = field(default_factory=list)
     _changed: trio.Event = field(default_factory=trio.Event)
@@ -84,6 +89,26 @@ class Operation:
         self.error = error
         self._end(Event("error", _error_event(error)))
 
+    def receipt(self, at: float, result: Mapping[str, object] | None = None) -> Receipt | None:
+        """Return what is to be kept for a request that is sent again; None where none can be.
+
+        `at` is Unix time, `result` what it is about to end with, when it has not ended yet.
+        """
+        if self.claim is None:
+            return None
+        result = self.result if result is None else result
+        return Receipt(
+            name=self.claim.name,
+            asked=self.claim.asked,
+            status=self.claim.status,
+            kind=self.kind,
+            formation_id=self.formation_id,
+            operation_id=self.id,
+            at=at,
+            result=None if result is None else dict(result),
+            problem=None if self.error is None else _problem(self.error),
+        )
+
     async def watch(self) -> AsyncIterator[Event]:
         """Yield all events from the first on, and end after `complete` or `error`."""
         seen = 0
@@ -114,6 +139,19 @@ class Operation:
         self.events.append(event)
         self._changed.set()
         self._changed = trio.Event()
+
+
+def _problem(error: MuxiError) -> Problem:
+    # What a formation printed may be anything, and is in its log.
+    details = {name: value for name, value in error.details.items() if name != "log_tail"}
+    return Problem(
+        message=error.message,
+        code=error.code,
+        status=error.status,
+        stage=error.stage,
+        cure=error.cure,
+        details=details,
+    )
 
 
 def _error_event(error: MuxiError) -> dict[str, object]:

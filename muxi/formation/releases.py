@@ -36,6 +36,7 @@ from muxi.formation.versions import VersionEntry, VersionFile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from muxi.registry.receipts import Receipt
     from muxi.runtime.pin import Pin
 
 _log = structlog.get_logger()
@@ -201,9 +202,10 @@ class Releases:
             deployed_at=now.timestamp(),
         )
 
-    def commit(self, release: Release) -> None:
+    def commit(self, release: Release, receipt: Receipt | None = None) -> None:
         """Make a placed release the current one, and the current one the previous.
 
+        `receipt` is for the request that asked for this, in case the server dies before it answers.
         Releases beyond those to be kept are removed then. Once version.json says so it is done:
         what the disk refuses after that is logged, and made good at the next start.
         """
@@ -215,20 +217,20 @@ class Releases:
             content_hash=release.content_hash,
             runtime=release.pin,
         )
-        self._write(versions.committed(self._load(), entry, self._keep))
+        self._write(versions.committed(self._load(), entry, self._keep, receipt))
 
-    def roll_back(self, number: int | None = None) -> Release:
+    def roll_back(self, number: int | None = None, receipt: Receipt | None = None) -> Release:
         """Make a kept release the current one, and the current one the previous. None is removed.
 
         Raises RequestError as `rollback_target`.
         """
-        found = versions.rolled_back(self._load(), number)
+        found = versions.rolled_back(self._load(), number, receipt)
         self._write(found)
         return self._release(found.current)
 
-    def roll_back_to(self, release: Release) -> None:
+    def roll_back_to(self, release: Release, receipt: Receipt | None = None) -> None:
         """Make this kept release the current one, as `roll_back` does."""
-        self.roll_back(release.number)
+        self.roll_back(release.number, receipt)
 
     def discard(self, release: Release) -> None:
         """Remove a placed release that shall not be committed. A committed one is left alone."""

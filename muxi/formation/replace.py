@@ -13,7 +13,7 @@ disk. What it promises:
   `interrupt`); then the new process is ended, its port given back, and the old one has served all
   along. `recreate` starts the old release again, and waits for it.
 - Right before the switch `commit` is called, if there is one: what it does makes the new release
-  the one that counts, on disk; it is given the plan. If it raises, nothing has been switched.
+  the one that counts, on disk; it is given the new process. If it raises, nothing has been switched.
   Nobody is served by a release that does not count: once it does, the switch is one step in
   memory, which can't fail.
 - After it nothing is undone. A cancellation hurries the old process's end, and is no failure.
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from muxi.formation.releases import Release
     from muxi.formation.run import Run
 
-    Commit = Callable[[Plan], Awaitable[None]]
+    Commit = Callable[[Run], Awaitable[None]]
     RollbackStatus = Literal["not_needed", "success", "failed"]
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ async def _blue_green(owner: Owner, operation: Operation, plan: Plan, commit: Co
     try:
         await _stage(owner, operation, plan)
         operation.progress("swapping", "Switching requests to the new process...")
-        await _commit(owner, operation, plan, commit)
+        await _commit(owner, operation, owner.other, commit)
         _switch(owner)
     except BaseException:
         with trio.CancelScope(shield=True):
@@ -127,14 +127,15 @@ def _switch(owner: Owner) -> None:
     owner.save(owner.record)
 
 
-async def _commit(owner: Owner, operation: Operation, plan: Plan, commit: Commit | None) -> None:
+async def _commit(owner: Owner, operation: Operation, run: Run | None, commit: Commit | None) -> None:
     """Make it final: first that both processes are known on disk, then which release counts."""
+    assert run is not None
     await trio.lowlevel.checkpoint_if_cancelled()
     operation.decided = True
     with trio.CancelScope(shield=True):
         await owner.facilities.registry.flush()
         if commit is not None:
-            await commit(plan)
+            await commit(run)
 
 
 async def _drop_other(owner: Owner) -> None:
@@ -163,7 +164,7 @@ async def _recreate(owner: Owner, operation: Operation, plan: Plan, commit: Comm
     try:
         await owner.halt(operation)
         await launch(owner, operation, plan, persistent=False)
-        await _commit(owner, operation, plan, commit)
+        await _commit(owner, operation, owner.run, commit)
     except BaseException as error:
         with trio.CancelScope(shield=True):
             status = await _go_back(owner, operation, before)

@@ -9,7 +9,7 @@ import trio
 
 from muxi.errors import MuxiError
 from muxi.formation.cleanup import in_thread, settle
-from muxi.formation.exchange import exchange, explain, keep_word, outcome
+from muxi.formation.exchange import exchange, explain, keep_word
 from muxi.formation.manifest import read_manifest
 from muxi.formation.orders import committed_release
 
@@ -30,12 +30,15 @@ async def rollback(owner: Owner, operation: Operation, *, wish: RollbackWish) ->
         before = await committed_release(owner)
         release = await trio.to_thread.run_sync(_target, releases, wish.release)
         manifest = await trio.to_thread.run_sync(read_manifest, release.path)
-        strategy = await exchange(
+        named = "previous version" if wish.release is None else f"release {release.number}"
+        result = await exchange(
             owner,
             operation,
             release,
             manifest,
+            before=before,
             wanted=wish.strategy,
+            message=lambda _: f"Rolled back to {named}",
             commit=partial(in_thread, releases.roll_back_to),
         )
         await keep_word(owner)
@@ -44,8 +47,7 @@ async def rollback(owner: Owner, operation: Operation, *, wish: RollbackWish) ->
         raise
     finally:
         await settle(owner)
-    named = "previous version" if wish.release is None else f"release {release.number}"
-    return outcome(owner, before, release, strategy, f"Rolled back to {named}")
+    return result
 
 
 def _target(releases: Releases, wanted: int | str | None) -> Release:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from muxi.process import probe
 from muxi.process.identity import Identity
 from muxi.process.instance import Instance
 from muxi.process.lifecycle import State
@@ -22,13 +23,14 @@ from muxi.registry.records import ProcessRecord
 from muxi.registry.routes import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import trio
 
     from muxi.formation.facilities import Facilities
     from muxi.formation.plan import Plan
     from muxi.process.handle import Handle
+    from muxi.process.probe import ProbeResult
     from muxi.process.spec import ProcessSpec
 
 log = structlog.get_logger()
@@ -69,10 +71,15 @@ class Run:
             facilities.restart_policy(),
             on_change=lambda _: self._changed(),
             means=Means(
-                launch=self._launch, relocate=self._relocate, activity=self._activity, on_attempt=on_attempt
+                launch=self._launch,
+                check=self._check,
+                relocate=self._relocate,
+                activity=self._activity,
+                on_attempt=on_attempt,
             ),
             restart_count=restart_count,
         )
+        self._seen = self.instance.state, restart_count
         self.entry = self._mark()
 
     @property
@@ -124,6 +131,13 @@ class Run:
             self._marked = True
         return await self._facilities.spawn(spec, self.plan.prepared.placement)
 
+    async def _check(self, host: str, port: int, paths: Sequence[str], timeout: float) -> ProbeResult:
+        result = await probe.check(host, port, paths, timeout)
+        # Before it was up once, a check that fails is no failure.
+        if not result.healthy and self.instance.healthy is not None:
+            self._facilities.happened("failed check")
+        return result
+
     def _relocate(self, spec: ProcessSpec) -> ProcessSpec:
         port = self._facilities.ports.allocate(self.key, avoid={spec.port})
         log.warning("port changed", process=spec.process_id, old=spec.port, port=port)
@@ -136,8 +150,18 @@ class Run:
         moved = route.traffic.bytes_in + route.traffic.bytes_out
         return Activity(busy=self.target.in_flight > 0, moved=moved)
 
+    def _count(self) -> None:
+        """Tell of what has happened since the last change."""
+        state, restarts = self._seen
+        self._seen = self.instance.state, self.instance.restart_count
+        if self.instance.state is State.CRASHED and state is not State.CRASHED:
+            self._facilities.happened("crash")
+        if self.instance.restart_count > restarts:
+            self._facilities.happened("restart")
+
     def _changed(self) -> None:
         instance = self.instance
+        self._count()
         if self._retired or instance.state not in SERVING:
             self.target = None
         elif instance.state is State.RUNNING and self.target is None:

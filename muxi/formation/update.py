@@ -23,7 +23,7 @@ from muxi.errors import Conflict, MuxiError
 from muxi.formation.check import check_bundle
 from muxi.formation.cleanup import clear_away, in_thread, settle
 from muxi.formation.disk import remove_tree
-from muxi.formation.exchange import exchange, explain, keep_word, outcome
+from muxi.formation.exchange import exchange, explain, keep_word
 from muxi.formation.orders import committed_release
 
 if TYPE_CHECKING:
@@ -86,20 +86,25 @@ async def _install(owner: Owner, operation: Operation, coming: _Coming) -> Mappi
         )
     )
     try:
-        strategy = await exchange(
+        result = await exchange(
             owner,
             operation,
             release,
             coming.manifest,
+            before=coming.before,
             wanted=coming.strategy,
+            message=_message,
             commit=partial(in_thread, releases.commit),
         )
     except BaseException:
         await clear_away(partial(in_thread, releases.discard, release))  # a committed one is left alone
         raise
     await keep_word(owner)
-    how = "with zero downtime" if strategy == "blue-green" else "by a restart"
-    return outcome(owner, coming.before, release, strategy, f"Formation updated {how}")
+    return result
+
+
+def _message(strategy: Strategy) -> str:
+    return f"Formation updated {'with zero downtime' if strategy == 'blue-green' else 'by a restart'}"
 
 
 def _refuse_same(before: Release, bundle: Bundle, bundle_hash: str) -> None:

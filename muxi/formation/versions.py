@@ -1,12 +1,13 @@
 """version.json: which releases a formation has, and which is the current one.
 
 The format is the original's (http-api.md section 3), which existing tools read; `semantic`,
-`content_hash`, `runtime` and `older` are additions of ours. What becomes of the file is computed by pure
-functions, `committed` and `rolled_back`; `load` and `save` are all that touches the disk.
+`content_hash`, `runtime`, `older` and `receipt` are additions of ours. What becomes of the file is
+computed by pure functions, `committed` and `rolled_back`; what touches the disk comes below them.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import msgspec
 
 from muxi.errors import RequestError, StorageError
 from muxi.files import PRIVATE_FILE, atomic_write
+from muxi.registry.receipts import Receipt  # noqa: TC001 - msgspec reads it
 from muxi.runtime.pin import Pin  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ class VersionFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The whole file. The numbers repeat those of the entries, as existing tools read them.
 
     `previous` is what a rollback without a number goes to: the release that was current before.
-    `older` are the others that are kept, the latest used first.
+    `older` are the others that are kept, the latest used first. `receipt` is for the request that
+    made it so, if that may be sent again.
     """
 
     current_version: int
@@ -49,6 +52,7 @@ class VersionFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     previous_version: int | None = None
     previous: VersionEntry | None = None
     older: tuple[VersionEntry, ...] = ()
+    receipt: Receipt | None = None
 
     @property
     def entries(self) -> tuple[VersionEntry, ...]:
@@ -56,7 +60,7 @@ class VersionFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return (self.current, *(() if self.previous is None else (self.previous,)), *self.older)
 
 
-def version_file(entries: tuple[VersionEntry, ...]) -> VersionFile:
+def version_file(entries: tuple[VersionEntry, ...], receipt: Receipt | None = None) -> VersionFile:
     """Make the file of releases in the order of `VersionFile.entries`; there is at least one."""
     current, *others = entries
     previous = others[0] if others else None
@@ -66,21 +70,26 @@ def version_file(entries: tuple[VersionEntry, ...]) -> VersionFile:
         previous_version=None if previous is None else previous.version,
         previous=None if previous is None else _named(previous, "previous"),
         older=tuple(_named(entry, f"releases/{entry.version}") for entry in others[1:]),
+        receipt=receipt,
     )
 
 
-def committed(found: VersionFile | None, entry: VersionEntry, keep: int = 1) -> VersionFile:
+def committed(
+    found: VersionFile | None, entry: VersionEntry, keep: int = 1, receipt: Receipt | None = None
+) -> VersionFile:
     """Return what the file says once `entry` is current, and the one that was is the previous.
 
     `keep` older releases at most stay; the previous one always does. The same commit again
-    changes nothing but what is kept.
+    changes nothing but what is kept. `receipt` is for the request that asked for it.
     """
     others = () if found is None else found.entries
     rest = tuple(other for other in others if other.version != entry.version)
-    return version_file((entry, *rest[: max(keep, 1)]))
+    return version_file((entry, *rest[: max(keep, 1)]), receipt)
 
 
-def rolled_back(found: VersionFile | None, number: int | None = None) -> VersionFile:
+def rolled_back(
+    found: VersionFile | None, number: int | None = None, receipt: Receipt | None = None
+) -> VersionFile:
     """Return what the file says once a kept release is current again; without a number the previous.
 
     The one that was current becomes the previous, so the same again rolls forward. None is dropped.
@@ -89,7 +98,7 @@ def rolled_back(found: VersionFile | None, number: int | None = None) -> Version
     entry = rollback_target(found, number)
     assert found is not None
     rest = tuple(other for other in found.entries if other.version != entry.version)
-    return version_file((entry, *rest))
+    return version_file((entry, *rest), receipt)
 
 
 def rollback_target(found: VersionFile | None, number: int | None = None) -> VersionEntry:
@@ -146,6 +155,20 @@ def save(home: Path, content: VersionFile) -> None:
     """Replace the file in one step. Raises OSError."""
     text = msgspec.json.format(msgspec.json.encode(content), indent=2)
     atomic_write(home / FILE_NAME, text, PRIVATE_FILE)
+
+
+def receipts(base: Path) -> list[Receipt]:
+    """Return the receipts in all formations' files below `base` (blocking).
+
+    One that is damaged has none: who brings the formation back says so.
+    """
+    found = []
+    for home in base.iterdir():
+        with suppress(StorageError, OSError):
+            content = load(home)
+            if content is not None and content.receipt is not None:
+                found.append(content.receipt)
+    return found
 
 
 def _named(entry: VersionEntry, path: str) -> VersionEntry:

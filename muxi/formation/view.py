@@ -73,6 +73,27 @@ class FormationView:
 
 
 @dataclass(frozen=True, slots=True)
+class DevView:
+    """A directory that runs as it is, as it stands now; see `FormationView`.
+
+    `watch`: it is restarted when a file changes.
+    """
+
+    id: str
+    name: str
+    directory: Path
+    watch: bool
+    status: str
+    port: int
+    pid: int | None
+    uptime: int
+    restart_count: int
+    healthy: bool | None
+    since: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LogFiles:
     """The files that a formation's process writes its output to; they may not exist yet."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from muxi.errors import OperatorError
 from muxi.files import PRIVATE_FILE
+from muxi.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def holder(data_dir: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        return None if _lock(fd) else _written(fd)
+        return None if lock(fd) else _written(fd)
     finally:
         os.close(fd)
 
@@ -86,33 +87,7 @@ def _written(fd: int) -> int | None:
 
 def _lock_in_time(fd: int) -> bool:
     for _ in range(TRIES):
-        if _lock(fd):
+        if lock(fd):
             return True
         time.sleep(PAUSE)
     return False
-
-
-def _lock(fd: int) -> bool:
-    try:
-        import fcntl  # noqa: PLC0415 - not there on Windows, which has a lock of its own
-    except ImportError:
-        return _lock_windows(fd)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _lock_windows(fd: int) -> bool:
-    import msvcrt  # noqa: PLC0415
-
-    try:
-        # Far behind the text: Windows keeps others from reading what is locked.
-        os.lseek(fd, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    except OSError:
-        return False
-    finally:
-        os.lseek(fd, 0, os.SEEK_SET)
-    return True

@@ -3,12 +3,16 @@
 `receipts.json` in the data directory. A client that got no answer sends its request once more with
 the same idempotency key; the receipt says what became of the first. It holds neither the key (only
 a hash) nor the request (only a hash), and nothing of a formation's output.
+
+What commits a release writes the receipt with it, in one step (`muxi.formation.versions`): a server that
+is killed right after finds it there, so nothing is done twice.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +21,7 @@ import structlog
 from muxi.registry.saver import Saver
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 log = structlog.get_logger()
@@ -38,11 +43,23 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     details: dict[str, object] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """By what a keyed request is known when it is sent again, and what a good end of it is.
+
+    `name` is the hash of key and caller, `asked` that of everything else the request was made of;
+    `status` is HTTP's.
+    """
+
+    name: str
+    asked: str
+    status: int
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one request asked for and what came of it: one of `result` and `problem`.
 
-    `name` is the hash of key and caller, `asked` that of everything else the request was made of.
-    `at` is Unix time, `status` the HTTP status of a good end.
+    `name`, `asked` and `status` are those of its `Claim`; `at` is Unix time.
     """
 
     name: str
@@ -77,6 +94,12 @@ class Receipts:
         fresh = [other for other in kept if receipt.at - other.at < KEPT_SECONDS]
         self._kept = {each.name: each for each in [*fresh, receipt][-MOST:]}
         self._saver.mark()
+
+    def complete(self, committed: Iterable[Receipt], now: float) -> None:
+        """Add what a server wrote down with its commits, and was killed before it wrote it here."""
+        for receipt in sorted(committed, key=lambda receipt: receipt.at):
+            if now - receipt.at < KEPT_SECONDS and self.find(receipt.name, now) is None:
+                self.add(receipt)
 
     async def flush(self) -> None:
         """Wait until all of them are on disk. Raises StorageError."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import trio
 
 from muxi.registry.rate import TokenBucket
-from muxi.registry.traffic import Traffic
+from muxi.registry.traffic import Answers, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +168,9 @@ class RouteTable:
     enders: list[Callable[[Target], None]] = field(default_factory=list)
     #: Other processes that proxy, each by its own copy.
     copies: list[Copy] = field(default_factory=list)
+    #: Of formations that are gone: what their requests came to, and those with some still under way.
+    _past: Answers = field(default_factory=Answers)
+    _leaving: list[Traffic] = field(default_factory=list)
     _targets: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def publish(
@@ -206,8 +209,27 @@ class RouteTable:
         if route is not None:
             route.target, route.returning, route.withdrawn = None, False, True
             route.wake()
+            self._close_accounts()
+            self._leaving.append(route.traffic)
             for copy in self.copies:
                 copy.withdraw(formation_id, draft=draft)
+
+    def answers(self) -> Answers:
+        """Sum up what all requests came to since the start, also those to formations that are gone."""
+        self._close_accounts()
+        found = self._past
+        for traffic in self._leaving:
+            found = found.plus(traffic)
+        for route in (*self.live.values(), *self.draft.values()):
+            found = found.plus(route.traffic)
+        return found
+
+    def _close_accounts(self) -> None:
+        """Add up what formations had that are gone, with nothing under way any more."""
+        for traffic in tuple(self._leaving):
+            if not traffic.in_flight:
+                self._past = self._past.plus(traffic)
+                self._leaving.remove(traffic)
 
     def end(self, target: Target) -> None:
         """End what is still under way to a target: tunnels in good order, the rest is cut."""

@@ -57,6 +57,27 @@ class Distribution:
         return BOUNDS[-1] if self.count else None
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What many requests came to. `timed` had a first byte, after `seconds` in all."""
+
+    total: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+
+    def plus(self, traffic: Traffic) -> Answers:
+        """Add those of a formation."""
+        return Answers(
+            self.total + sum(traffic.statuses),
+            self.errors_4xx + traffic.statuses[4],
+            self.errors_5xx + traffic.statuses[5],
+            self.timed + sum(traffic.first_byte.counts),
+            self.seconds + traffic.first_byte.total,
+        )
+
+
 class Traffic:
     """Counts of one formation since its route was made; written on the event loop only.
 

@@ -15,6 +15,7 @@ is going away.
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from muxi.api.parts import ApiParts, ApiSettings
 from muxi.auth.keyring import Keyring
 from muxi.config.values import format_size
 from muxi.errors import MuxiError
+from muxi.formation import versions
 from muxi.formation.dev import DevRuns
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
@@ -48,12 +50,14 @@ from muxi.registry.receipts import NAME as RECEIPTS
 from muxi.registry.receipts import load_receipts
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
+from muxi.server.counting import Counting
 from muxi.server.sidecar import make_sidecar
-from muxi.server.workers import limits, make_crew, processes
+from muxi.server.workers import limits, make_crew, processes, worker_settings
+from muxi.telemetry.sdk_releases import SdkReleases
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from muxi.config.model import Config
     from muxi.formation.operation import Operation
@@ -95,7 +99,9 @@ class Server:
         self.sidecar = facilities.sidecar = make_sidecar(facilities, runner)
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
+        self._counting = Counting(facilities, self.fleet, history.started_at)
         self._api = self._api_parts(history, facilities)
+        self._sdk_releases = SdkReleases(self._sdk_source, os.environ, self._tell_workers)
         self.listener = Listener(
             self.routes,
             Handover(create_app(self._api)),
@@ -105,8 +111,14 @@ class Server:
             proxy_protocol=config.server.proxy_protocol == "required",
             certificates=certificates,
             processes=processes(config),
+            latest=self._sdk_releases.latest,
         )
-        self._crew = make_crew(config, self.listener, self.routes)
+        self._crew = make_crew(
+            config,
+            self.listener,
+            self.routes,
+            self._sdk_releases.known if self._sdk_releases.source else None,
+        )
         self._returning: Sequence[Operation] = ()
 
     @classmethod
@@ -130,6 +142,7 @@ class Server:
             confiner.expect(pid)
         await in_thread(sweep, workspace)
         receipts = await in_thread(load_receipts, config.paths.data_dir / RECEIPTS)
+        receipts.complete(await in_thread(versions.receipts, config.formations.formations_dir), time.time())
         return cls(
             config,
             sockets,
@@ -155,6 +168,8 @@ class Server:
             await nursery.start(self.sidecar.run)  # formations are told where it is
             await nursery.start(self._log_keeper.run)
             nursery.start_soon(self._meter().run)
+            nursery.start_soon(self._counting.reporter.run)
+            nursery.start_soon(self._sdk_releases.run)
             # It only begins to; but from then on each formation has a route, where requests wait.
             self._returning = await self.fleet.restore()
             await nursery.start(self.listener.serve, self._sockets)
@@ -197,6 +212,11 @@ class Server:
             Trust(config.server.trusted_proxies),
             proxy_protocol=config.server.proxy_protocol == "required",
         )
+        self._tell_workers(self._sdk_releases.known)
+
+    async def last_report(self) -> None:
+        """Send what has been counted, if that is wanted: for a server that ends. Takes a second at most."""
+        await self._counting.reporter.close()
 
     async def detach(self, budget: float) -> None:
         """Let formations go, so that they run on without this program, for another one to adopt.
@@ -220,6 +240,16 @@ class Server:
             return "the server ends"
         left = sum(not operation.ended for operation in self._returning)
         return f"{left} of {len(self._returning)} formations are still to come back" if left else ""
+
+    def _sdk_source(self) -> str | None:
+        settings = self.config.updates
+        return settings.sdk_version_url if settings.sdk_notices else None
+
+    def _tell_workers(self, sdk_releases: Mapping[str, str]) -> None:
+        """Have workers go by the configuration, and by what is known of SDKs."""
+        if self._crew is not None:
+            known = sdk_releases if self._sdk_releases.source else None
+            self._crew.configure(worker_settings(self.config, known))
 
     @property
     def _port(self) -> int:
@@ -258,6 +288,8 @@ class Server:
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
             limits_in_force=self._confiner.in_force,
+            telemetry_standing=self._counting.standing,
+            count_use=self._counting.used,
         )
 
     def _authentication(self, config: Config) -> tuple[Keyring | None, ApiSettings]:

@@ -183,6 +183,7 @@ class Life:
         budget = server.config.server.upgrade_timeout
         if not await upgrade.settle(server, budget):
             log.warning("upgrade: some requests did not end in time", seconds=budget)
+        await server.last_report()
         await upgrade.close(server)
         self._committed = True
         log.info("upgrade: another program takes over", program=program.path)

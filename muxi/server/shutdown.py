@@ -66,7 +66,9 @@ class Shutdown:
             if late.cancelled_caught:
                 self._clean = False
                 log.error("formations not ended in time, now killed", formations=self._left())
-            await self._save()
+            async with trio.open_nursery() as last:
+                last.start_soon(self._server.last_report)
+                await self._save()
             nursery.cancel_scope.cancel()
         log.info("stopped", clean=self._clean)
         return self._clean

@@ -15,6 +15,8 @@ from muxi.workers.crew import Crew
 from muxi.workers.messages import Settings, TlsFiles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from muxi.config.model import Config
     from muxi.proxy.listener import Listener
     from muxi.registry.routes import RouteTable
@@ -28,7 +30,9 @@ def processes(config: Config) -> int:
     return config.server.workers if hasattr(socket, "send_fds") else 1
 
 
-def make_crew(config: Config, listener: Listener, routes: RouteTable) -> Crew | None:
+def make_crew(
+    config: Config, listener: Listener, routes: RouteTable, sdk_releases: Mapping[str, str] | None
+) -> Crew | None:
     """Make the workers of a listener, which is told of them; None where there are none."""
     others = processes(config) - 1
     if not others:
@@ -41,7 +45,7 @@ def make_crew(config: Config, listener: Listener, routes: RouteTable) -> Crew | 
             reason="formations with a rate or a limit on requests at once are served by the main process, "
             "and proxy.rate or proxy.max_concurrent_per_formation is set for all",
         )
-    crew = Crew(others, worker_command(), worker_settings(config), listener, routes)
+    crew = Crew(others, worker_command(), worker_settings(config, sdk_releases), listener, routes)
     listener.colleagues = crew
     return crew
 
@@ -53,7 +57,7 @@ def worker_command() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "muxi", "worker")
 
 
-def worker_settings(config: Config) -> Settings:
+def worker_settings(config: Config, sdk_releases: Mapping[str, str] | None) -> Settings:
     """Return what workers go by. It holds no secret: keys are read from their files."""
     tls, output = config.server.tls, config.logging.output
     return Settings(
@@ -68,6 +72,7 @@ def worker_settings(config: Config) -> Settings:
         log_level=config.logging.level,
         log_format=config.logging.format,
         log_output=str(output),
+        sdk_releases=None if sdk_releases is None else dict(sdk_releases),
     )
 
 

@@ -61,8 +61,8 @@ def add_traffic(traffic: Traffic, added: Sequence[Number]) -> None:
 
 
 def take_back(traffic: Traffic, gauges: Sequence[Number]) -> None:
-    """Subtract what a worker has under way that is no more."""
-    for name, value in zip(GAUGES, gauges, strict=True):
+    """Subtract what a worker has under way that is no more; nothing, where nothing was told."""
+    for name, value in zip(GAUGES, gauges, strict=bool(gauges)):
         setattr(traffic, name, getattr(traffic, name) - value)
 
 

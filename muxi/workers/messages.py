@@ -31,7 +31,10 @@ class TlsFiles(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):
-    """What a worker goes by. `processes` share the limits that are divided; `log_output` as configured."""
+    """What a worker goes by. `processes` share the limits that are divided; `log_output` as configured.
+
+    `sdk_releases` are the newest ones that are known; None: SDKs are told nothing.
+    """
 
     version: str
     processes: int
@@ -42,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     log_level: str = "info"
     log_format: str = "text"
     log_output: str = "stderr"
+    sdk_releases: dict[str, str] | None = None
 
 
 class Address(msgspec.Struct, frozen=True, array_like=True):

@@ -60,7 +60,8 @@ class RemoteCopy:
         self._targets.placed((formation_id, draft), None, self._told)
         known = self._published.pop((formation_id, draft), None)
         if known is not None:
-            self._gauges.pop(known[0], None)
+            # No report of it will be taken any more.
+            counts.take_back(known[0].traffic, self._gauges.pop(known[0], ()))
         self._send(Withdraw(self._told, formation_id, draft))
 
     def end(self, target: Target) -> None:

@@ -25,6 +25,7 @@ from muxi.proxy.listener import Listener
 from muxi.proxy.sockets import descriptor_ceiling
 from muxi.proxy.trust import Trust
 from muxi.registry.routes import RouteTable
+from muxi.telemetry.sdk_releases import newest
 from muxi.workers import counts
 from muxi.workers.channel import Channel, ChannelError
 from muxi.workers.elsewhere import Elsewhere
@@ -112,6 +113,7 @@ class Worker:
     def __init__(self, channel: Channel[FromMain], settings: Settings) -> None:
         self._channel = channel
         self._certificates = load_certificates(settings)
+        self._sdk_releases = settings.sdk_releases
         routes = RouteTable()
         self._listener = Listener(
             routes,
@@ -122,6 +124,7 @@ class Worker:
             proxy_protocol=settings.proxy_protocol,
             certificates=self._certificates,
             processes=settings.processes,
+            latest=self._latest,
         )
         self._replica = Replica(routes, self._stir)
         self._stirred = trio.Event()
@@ -186,8 +189,12 @@ class Worker:
     def _stir(self) -> None:
         self._stirred.set()
 
+    def _latest(self, sdk: bytes, version: bytes) -> bytes | None:
+        return None if self._sdk_releases is None else newest(self._sdk_releases, sdk, version)
+
     async def _configure(self, settings: Settings) -> None:
         set_level(settings.log_level)
+        self._sdk_releases = settings.sdk_releases
         try:
             certificates = await trio.to_thread.run_sync(load_certificates, settings)
         except OperatorError as error:

@@ -22,7 +22,7 @@ from muxi.config.model import Paths, defaults
 from muxi.errors import Conflict, MuxiError, NotFound, RequestError
 from muxi.formation.facilities import Facilities
 from muxi.formation.operation import Kind, Operation
-from muxi.formation.view import Counts, FormationView, LogFiles, PortUsage, VersionView
+from muxi.formation.view import Counts, DevView, FormationView, LogFiles, PortUsage, VersionView
 from muxi.registry.ports import PortPool
 from muxi.registry.receipts import Receipts
 from muxi.registry.routes import RouteTable
@@ -76,6 +76,11 @@ class FakeFleet:
     refusal: BaseException | None = None
     upload_path: Path | None = None
     deleted: trio.Event = field(default_factory=trio.Event)
+    restoring: trio.Event | None = None
+
+    async def brought_back(self, formation_id: str) -> None:
+        if self.restoring is not None:
+            await self.restoring.wait()
 
     def list(self) -> Sequence[FormationView]:
         return list(self.views.values())
@@ -184,6 +189,9 @@ class FakeFleet:
 class FakeRuns:
     """Directories that are said to run."""
 
+    directory: Path
+    views: list[DevView] = field(default_factory=list)
+    ended: trio.Event = field(default_factory=trio.Event)
     asked: list[tuple[object, object, bool]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     refusal: MuxiError | None = None
@@ -193,6 +201,16 @@ class FakeRuns:
             raise self.refusal
         self.asked.append((path, formation_id, watch))
         return FakeRun("a-bot", 8003)
+
+    def list(self) -> Sequence[DevView]:
+        return self.views
+
+    async def logs(self, formation_id: str) -> tuple[LogFiles, trio.Event]:
+        if self.refusal is not None:
+            raise self.refusal
+        directory = self.directory
+        names = (f"{formation_id}.dev-out.log", f"{formation_id}.dev-err.log")
+        return LogFiles(*(directory / name for name in names)), self.ended
 
     async def stop(self, formation_id: str) -> None:
         if self.refusal is not None:
@@ -408,7 +426,7 @@ def make_api(
     **settings: Any,
 ) -> Api:
     fleet = FakeFleet(directory, {item.id: item for item in views})
-    dev = FakeRuns()
+    dev = FakeRuns(directory)
     audit = AuditLog(directory / "logs" / "audit.log")
     values: dict[str, Any] = {
         "server_id": "server-test-00000000",

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from muxi.errors import Conflict, FormationFailed
+from muxi.formation.view import DevView
 from muxi.process.spec import ExitReport
 from muxi.process.usage import Usage
 from tests.api.harness import NOW, Api, make_api, view
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUNNING = {"formation_id": "my-bot", "port": 8001, "pid": 4711, "version": "1.2.0", "status": "running"}
 
@@ -31,10 +30,50 @@ async def test_list_is_sorted_and_counted(api: Api) -> None:
     data = (await api.get("/rpc/formations")).data
     assert [item["id"] for item in data["formations"]] == ["a-bot", "c-bot", "my-bot"]
     assert data["total"] == 3
+    assert data["dev_runs"] == []
+
+
+async def test_directories_that_run_are_listed_apart(api: Api) -> None:
+    run = DevView(
+        id="my-bot",
+        name="My Bot",
+        directory=Path("/home/me/bot"),
+        watch=True,
+        status="running",
+        port=8003,
+        pid=4712,
+        uptime=7,
+        restart_count=1,
+        healthy=True,
+        since=NOW - 7,
+    )
+    api.dev.views = [run, replace(run, id="other", status="crashed", pid=None)]
+    data = (await api.get("/rpc/formations?status=running")).data
+    assert [item["id"] for item in data["formations"]] == ["my-bot"]
+    assert data["total"] == 1
+    assert data["dev_runs"] == [
+        {
+            "id": "my-bot",
+            "name": "My Bot",
+            "directory": "/home/me/bot",
+            "watch": True,
+            "status": "running",
+            "port": 8003,
+            "pid": 4712,
+            "uptime": 7,
+            "restart_count": 1,
+            "healthy": True,
+            "since": "2027-01-15T07:59:53.000Z",
+            "reason": None,
+        }
+    ]
+    everything = (await api.get("/rpc/formations")).data["dev_runs"]
+    assert [(item["id"], item["pid"]) for item in everything] == [("my-bot", 4712), ("other", 0)]
 
 
 async def test_an_empty_list_is_a_list(tmp_path: Path) -> None:
-    assert (await make_api(tmp_path).get("/rpc/formations")).data == {"formations": [], "total": 0}
+    data = (await make_api(tmp_path).get("/rpc/formations")).data
+    assert data == {"formations": [], "total": 0, "dev_runs": []}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from muxi.errors import NotFound
 from muxi.process.log_rotation import LogLimits, rotate_all
 from tests.api.harness import Api, make_api, view
 
@@ -146,6 +147,29 @@ async def test_following_ends_when_the_formation_is_deleted_after_its_last_words
                     "type": "end",
                 },
             )
+            await exchange.ended.wait()
+
+
+@pytest.mark.parametrize("query", ["draft=true", "draft=1&stream=all"])
+async def test_the_output_of_a_directory_that_runs_is_its_own(api: Api, tmp_path: Path, query: str) -> None:
+    _append(tmp_path / "my-bot.dev-out.log", "of the run")
+    data = (await api.get(f"{LOGS}?{query}")).data
+    assert data["logs"] == {"stdout": ["of the run"], "stderr": []}
+    assert (await api.get(f"{LOGS}?draft=false&lines=1")).data["logs"]["stdout"] == ["out 149"]
+    api.dev.refusal = NotFound("No draft of formation 'my-bot' is running.", code="DraftNotRunning")
+    answer = await api.get(f"{LOGS}?{query}")
+    assert (answer.status, answer.json["error_code"]) == (404, "DraftNotRunning")
+
+
+async def test_following_a_run_ends_with_it(api: Api, tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        async with api.events("GET", f"{LOGS}?follow=true&stream=stdout&draft=true") as exchange:
+            assert (await exchange.event())[0] == "connected"
+            _append(tmp_path / "my-bot.dev-out.log", "last words")
+            assert (await exchange.event())[1]["line"] == "last words"
+            api.dev.ended.set()
+            name, data = await exchange.event()
+            assert (name, data["reason"], data["message"]) == ("end", "ended", "The run has ended.")
             await exchange.ended.wait()
 
 

@@ -62,6 +62,35 @@ async def test_what_failed_by_the_servers_fault_may_be_tried_again(api: Api) -> 
     assert len(api.fleet.uploads) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("/rpc/formations", "deploy", BUNDLE),
+        (f"{ONE}/update", "update", BUNDLE),
+        (f"{ONE}/rollback", "rollback", b""),
+    ],
+)
+async def test_one_that_comes_while_the_formation_is_brought_back_waits_for_that(
+    api: Api, path: str, kind: str, body: bytes
+) -> None:
+    api.fleet.results[kind] = RESULT
+    api.fleet.restoring = trio.Event()
+    answers = []
+
+    async def send() -> None:
+        named = "new-bot" if kind == "deploy" else "my-bot"
+        answers.append(await api.post(path, body, **KEYED | {"X-Formation-ID": named}))
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            assert (answers, api.fleet.operations) == ([], [])
+            api.fleet.restoring.set()
+    assert [answer.status for answer in answers] == [201 if kind == "deploy" else 200]
+    assert len(api.fleet.operations) == 1
+
+
 async def test_what_began_nothing_may_be_sent_again(api: Api) -> None:
     headers = KEYED | {"X-Formation-ID": "my-bot"}
     assert (await api.post("/rpc/formations", BUNDLE, **headers)).status == 409
@@ -182,8 +211,21 @@ def test_receipts_are_kept_for_a_day_and_are_not_endless(tmp_path: Path) -> None
     assert receipts.find(str(MOST), NOW) is None
 
 
-def receipt(name: str, at: float) -> Receipt:
-    return Receipt(name=name, asked="", kind="deploy", formation_id="x", operation_id="y", at=at, result={})
+def receipt(name: str, at: float, **result: object) -> Receipt:
+    return Receipt(
+        name=name, asked="", kind="deploy", formation_id="x", operation_id="y", at=at, result=result
+    )
+
+
+def test_what_was_committed_is_completed_and_what_is_known_stays(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path / "receipts.json", [receipt("known", NOW - 5, told=True)])
+    old = NOW - KEPT_SECONDS
+    receipts.complete([receipt("lost", NOW - 3), receipt("known", NOW - 5), receipt("old", old)], NOW)
+    known = receipts.find("known", NOW)
+    assert known is not None
+    assert known.result == {"told": True}
+    assert receipts.find("lost", NOW) == receipt("lost", NOW - 3)
+    assert receipts.find("old", old + 1) is None
 
 
 def test_a_damaged_file_of_receipts_keeps_nobody_out(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
         "MUXI_CONFIG_DIR": str(config),
         "MUXI_DATA_DIR": str(data),
         "MUXI_LOG_DIR": str(logs),
+        "HOME": str(tmp_path),  # what belongs to the user, not to the installation
         "MUXI_PORT_START": "19100",  # formations' ports, away from what a developer's machine runs
         "MUXI_PORT_END": "19400",
     }

@@ -230,6 +230,15 @@ def test_list_is_a_line_each(fake_server: FakeServer, capsys: pytest.CaptureFixt
     ]
 
 
+def test_a_directory_that_runs_is_marked(fake_server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    run = {"id": "my-agent", "status": "running", "port": 8002, "pid": 12, "uptime": 3, "restart_count": 0}
+    fake_server.json("GET", "/rpc/formations", {"formations": [ITEM], "total": 1, "dev_runs": [run]})
+    assert main.run(["formation", "list"]) == 0
+    _, live, dev = capsys.readouterr().out.splitlines()
+    assert live.split()[:4] == ["my-agent", "running", "1.2.0", "8001"]
+    assert dev.split()[:6] == ["my-agent", "running", "dev", "8002", "12", "3s"]
+
+
 def test_an_empty_list_says_what_next_and_prints_nothing(
     fake_server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,6 +368,8 @@ def test_logs_go_to_the_stream_they_came_from(
     assert main.run(["formation", "logs", "my-agent", "-n", "5", "--stream", "all"]) == 0
     assert capsys.readouterr() == ("one\ntwo\tthree\n", "bad\n")
     assert fake_server.seen[0].path.endswith("/logs?lines=5&stream=all")
+    assert main.run(["formation", "logs", "my-agent", "--dev"]) == 0
+    assert fake_server.seen[1].path.endswith("/logs?lines=100&stream=all&draft=true")
 
 
 def test_following_prints_lines_until_the_server_ends_it(

@@ -39,6 +39,20 @@ def test_line_ends_and_a_mark_at_the_beginning_stay() -> None:
 @pytest.mark.parametrize(
     ("text", "changed"),
     [
+        ("", "a:\n  b:\n    c: 1\n"),
+        ("a:\n  x: 2\n", "a:\n  b:\n    c: 1\n  x: 2\n"),
+        ("a:\n", "a: {b: {c: 1}}\n"),
+        ("a: {x: 2}\n", "a: {b: {c: 1}, x: 2}\n"),
+        ("a:\n  b:\n    c: 7  # seven\n", "a:\n  b:\n    c: 1  # seven\n"),
+    ],
+)
+def test_keys_may_be_as_deep_as_they_like(text: str, changed: str) -> None:
+    assert edit_config(text, {"a.b.c": 1}) == changed
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
         ("", "server:\n  port: 1\n"),
         ("# only a comment", "# only a comment\nserver:\n  port: 1\n"),
         ("auth:\n  key: k\n", "server:\n  port: 1\nauth:\n  key: k\n"),

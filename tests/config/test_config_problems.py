@@ -280,6 +280,7 @@ YAML_LIKE = st.lists(
 @example(b"%YAML 9.9\n---\na: 1")
 @example(b"\xef\xbb\xbf")
 @example("\u2028: \x85".encode())
+@example("\U00072272\xc4\U000c9c91J.yml-{: ?J".encode())
 def test_any_bytes_are_read_or_refused_with_printable_problems(data: bytes) -> None:
     document = read_document(data, "config.yaml", names())
     for problem in document.problems:

@@ -53,7 +53,7 @@ def test_a_rollback_meets_a_disk_that_refuses_each_step(tmp_path: Path, marker: 
         assert update(2, marker, "blue-green")(live).status_code == 200
         current, other = "2.0.0", "1.0.0"
         for step in range(1, MOST_STEPS, STRIDE):
-            answer = walk.fault(live, step, FAULTS[step % 2], rollback)
+            answer = walk.fault(live, step, FAULTS[step % 2], rollback())
             if answer.status_code == 200:
                 current, other = other, current
             else:
@@ -63,5 +63,5 @@ def test_a_rollback_meets_a_disk_that_refuses_each_step(tmp_path: Path, marker: 
                 break
         else:
             pytest.fail(f"a rollback takes more than {MOST_STEPS} steps")
-        assert rollback(live).status_code == 200
+        assert rollback()(live).status_code == 200
         assert walk.check(live) == other

@@ -16,7 +16,7 @@ import httpx
 
 from tests.integration import counter
 from tests.integration.outside import processes, until
-from tests.live import LiveServer, bundle, free_ports, running, write_config
+from tests.live import LiveServer, bundle, free_ports, manifest, running, write_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,14 +31,21 @@ MOST_STEPS = 400
 Operation = Callable[[LiveServer], httpx.Response]
 
 
+def fields(number: int, marker: str) -> dict[str, object]:
+    command = ["python3", "app.py", marker]
+    return {"version": f"{number}.0.0", "command": command, "env": {"RELEASE": str(number)}}
+
+
 def packed(number: int, marker: str, formation_id: str = ID) -> bytes:
-    return bundle(
-        formation_id,
-        {"app.py": COUNTER},
-        version=f"{number}.0.0",
-        command=["python3", "app.py", marker],
-        env={"RELEASE": str(number)},
-    )
+    return bundle(formation_id, {"app.py": COUNTER}, **fields(number, marker))
+
+
+def write_draft(live: LiveServer, marker: str) -> None:
+    """Begin a draft that is what `packed` packs."""
+    files = {"formation.afs": manifest(ID, **fields(1, marker)), "app.py": COUNTER.decode()}
+    assert draft("init", mode="new")(live).status_code == 200
+    for path, content in files.items():
+        assert draft("write", path=path, content=content)(live).status_code == 200
 
 
 def release_named(live: LiveServer) -> str:
@@ -135,14 +142,36 @@ class Walk:
         return str(semantic)
 
 
+def replayed(answer: httpx.Response) -> bool:
+    """Say whether it is the answer to an earlier request with the same key."""
+    return "Idempotency-Replayed" in answer.headers
+
+
+def deploy(marker: str) -> Operation:
+    headers = {"Content-Type": "application/gzip", "X-Formation-ID": ID}
+    return _keyed("POST", "/rpc/formations", packed(1, marker), **headers)
+
+
+def deploy_draft() -> Operation:
+    return draft("deploy")
+
+
 def update(number: int, marker: str, strategy: str) -> Operation:
-    def ask(live: LiveServer) -> httpx.Response:
-        path = f"/rpc/formations/{ID}"
-        headers = {"Content-Type": "application/gzip", "X-Muxi-Strategy": strategy}
-        return live.rpc("PUT", path, content=packed(number, marker), headers=headers)
-
-    return ask
+    headers = {"Content-Type": "application/gzip", "X-Muxi-Strategy": strategy}
+    return _keyed("PUT", f"/rpc/formations/{ID}", packed(number, marker), **headers)
 
 
-def rollback(live: LiveServer) -> httpx.Response:
-    return live.rpc("POST", f"/rpc/formations/{ID}/rollback")
+def rollback() -> Operation:
+    return _keyed("POST", f"/rpc/formations/{ID}/rollback", b"")
+
+
+def draft(action: str, **fields: str) -> Operation:
+    content = json.dumps({"action": action, **fields}).encode()
+    headers = {"Content-Type": "application/json"}
+    return _keyed("POST", f"/rpc/formations/{ID}/draft/files", content, **headers)
+
+
+def _keyed(method: str, path: str, content: bytes, **headers: str) -> Operation:
+    """Return what sends a request, the same one with the same key each time."""
+    headers["X-Muxi-Idempotency-Key"] = str(uuid.uuid4())
+    return lambda live: live.rpc(method, path, content=content, headers=headers)

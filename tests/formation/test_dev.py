@@ -94,6 +94,37 @@ async def test_a_directory_runs_beside_a_live_formation_of_its_id(tmp_path: Path
     assert sorted(directory.iterdir()) == before
 
 
+async def test_what_runs_is_told_with_its_output(tmp_path: Path) -> None:
+    async with house(configuration(tmp_path)) as made, runs(made) as dev:
+        assert dev.list() == []
+        with pytest.raises(NotFound):
+            await dev.logs("my-bot")
+        directory = project(tmp_path, SAYS.format(word="draft"))
+        run = await dev.start(str(directory), watch=True)
+        (view,) = dev.list()
+        assert run.instance is not None
+        assert (view.id, view.name, view.directory, view.watch) == ("my-bot", "A test", directory, True)
+        assert (view.status, view.healthy, view.port) == ("running", True, run.port)
+        assert (view.pid, view.restart_count, view.reason) == (run.instance.pid, 0, None)
+        files, ended = await dev.logs("my-bot")
+        assert files.stdout.read_text() == "up draft\n"
+        assert not ended.is_set()
+        await dev.stop("my-bot")
+        assert ended.is_set()
+        assert dev.list() == []
+        # What it said last can still be read.
+        assert (await dev.logs("my-bot"))[0] == files
+        assert (await dev.logs("my-bot"))[1].is_set()
+
+
+@pytest.mark.parametrize("name", ["nobody", "..", "a/../../b"])
+async def test_there_is_no_output_of_what_never_ran(tmp_path: Path, name: str) -> None:
+    async with house(configuration(tmp_path)) as made, runs(made) as dev:
+        (made.config.formations.logs_dir / "...dev-out.log").write_text("not a run's")
+        with pytest.raises(NotFound):
+            await dev.logs(name)
+
+
 async def test_the_same_directory_twice_is_refused(tmp_path: Path) -> None:
     async with house(configuration(tmp_path)) as made, runs(made) as dev:
         run = await dev.start(str(project(tmp_path)))

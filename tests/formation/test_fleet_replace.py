@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from muxi.formation.operation import Operation
     from muxi.formation.owner import Owner
+    from muxi.formation.plan import Plan
     from muxi.formation.releases import Release
 
 
@@ -50,9 +51,9 @@ def begin(made: House, release: Release, **options: object) -> Operation:
     return made.fleet._owners["my-bot"].submit("recycle", work)
 
 
-def committing(made: House, release: Release) -> dict[str, object]:
-    async def commit() -> None:
-        await trio.to_thread.run_sync(made.facilities.releases("my-bot").commit, release)
+def committing(made: House) -> dict[str, object]:
+    async def commit(plan: Plan) -> None:
+        await trio.to_thread.run_sync(made.facilities.releases("my-bot").commit, plan.pinned)
 
     return {"commit": commit}
 
@@ -170,11 +171,13 @@ async def test_another_release_takes_over_and_is_committed(tmp_path: Path) -> No
         route = made.routes.live[b"my-bot"]
         release = second_release(made, proxy={"rate": 2})
         assert route.policy.rate == 1
-        await begin(made, release, **committing(made, release)).wait()
+        await begin(made, release, **committing(made)).wait()
         assert route.policy.rate == 2
         current = made.facilities.releases("my-bot").current()
         assert current is not None
         assert current.number == 2
+        assert current.pin is not None
+        assert (current.pin.runtime, current.pin.reason) == ("native", "its manifest names no runtime")
         record = made.registry.records["my-bot"]
         assert record.process is not None
         assert record.process.release == 2
@@ -184,7 +187,7 @@ async def test_another_release_takes_over_and_is_committed(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("strategy", ["blue-green", "recreate"])
 async def test_a_commit_that_fails_leaves_the_old_one(tmp_path: Path, strategy: str) -> None:
-    async def refuse() -> None:
+    async def refuse(_plan: Plan) -> None:
         record = store.load(made.registry.path).records["my-bot"]
         seen.append({entry.release for entry in (record.process, record.other) if entry is not None})
         await trio.lowlevel.checkpoint()

@@ -1,11 +1,27 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muxi.errors import RequestError
-from muxi.formation.versions import VersionEntry, VersionFile, committed, numbers, rolled_back
+from muxi.formation.versions import (
+    FILE_NAME,
+    VersionEntry,
+    VersionFile,
+    committed,
+    load,
+    numbers,
+    receipts,
+    rolled_back,
+    save,
+)
+from muxi.registry.receipts import Receipt
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def entry(number: int) -> VersionEntry:
@@ -69,6 +85,25 @@ def test_rolling_back_twice_rolls_forward(steps: list[str | int]) -> None:
 def test_the_same_commit_again_changes_nothing() -> None:
     found = committed(committed(None, entry(1)), entry(2))
     assert committed(found, entry(2)) == found
+
+
+def test_each_commit_has_the_receipt_of_its_own_request(tmp_path: Path) -> None:
+    def receipt(name: str) -> Receipt:
+        return Receipt(name=name, asked="", kind="", formation_id="x", operation_id="y", at=1.0, result={})
+
+    first = committed(None, entry(1), receipt=receipt("a"))
+    second = committed(first, entry(2))
+    back = rolled_back(second, receipt=receipt("b"))
+    assert [found.receipt for found in (first, second, back)] == [receipt("a"), None, receipt("b")]
+    for name, content in {"one": first, "two": second, "three": back}.items():
+        (tmp_path / name).mkdir()
+        save(tmp_path / name, content)
+        assert load(tmp_path / name) == content
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / FILE_NAME).write_text("{")
+    (tmp_path / "no-formation").mkdir()
+    (tmp_path / "a-file").touch()
+    assert {found.name for found in receipts(tmp_path)} == {"a", "b"}
 
 
 def test_there_is_nothing_to_roll_back_to() -> None:

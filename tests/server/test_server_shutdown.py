@@ -33,6 +33,7 @@ class FakeServer:
     failure: Exception | None = None
     done: list[str] = field(default_factory=list)
     drain_budget: float = 0.0
+    reported: bool = False
 
     def __post_init__(self) -> None:
         settings = SimpleNamespace(on_stop=self.on_stop, shutdown_timeout=BUDGET)
@@ -61,6 +62,10 @@ class FakeServer:
         await self._part("flush")
         if self.failure is not None:
             raise self.failure
+
+    async def last_report(self) -> None:
+        await trio.sleep(self.seconds.get("report", 0))
+        self.reported = True
 
     def list(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(id="bot", pid=7 if self.alive else None)]
