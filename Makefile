@@ -29,6 +29,10 @@ test-all: $(VENV)/.stamp-test
 test-faults: $(VENV)/.stamp-test
 	@MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 tests/faults tests/integration/test_updating.py $(ARGS)
 
+# Containers on a real Docker engine, which is installed where it can be: all that the suite leaves out, too.
+test-docker: $(VENV)/.stamp-test
+	@MUXI_DOCKER=full $(BIN)/python -m pytest tests/containers $(ARGS)
+
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -79,4 +83,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run test test-all test-faults lint type format bench bench-supervision bench-releases lock clean
+.PHONY: all run test test-all test-faults test-docker lint type format bench bench-supervision bench-releases lock clean

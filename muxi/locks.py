@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -11,7 +11,7 @@ import trio
 from muxi.files import PRIVATE_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 PAUSE = 0.1
@@ -19,18 +19,35 @@ PAUSE = 0.1
 
 
 @asynccontextmanager
-async def held(path: Path) -> AsyncIterator[None]:
+async def held(path: Path, waits: Callable[[], None] = lambda: None) -> AsyncIterator[int]:
     """Wait until this is the only holder of the lock, and hold it for the block. Cancellable.
 
     `path` is a file that is there for this alone; it is gone once nobody holds it. Other tasks of
-    this process are others, too. Raises OSError.
+    this process are others, too. `waits` is called once when there is another holder. Gives the
+    descriptor: a process that inherits it is a holder as well, and goes on being one without us.
+    Raises OSError.
     """
-    while (fd := await trio.to_thread.run_sync(_try, path)) is None:  # noqa: ASYNC110 - another process's
+    fd = await trio.to_thread.run_sync(_try, path)
+    if fd is None:
+        waits()
+    while fd is None:
         await trio.sleep(PAUSE)
+        fd = await trio.to_thread.run_sync(_try, path)
     try:
-        yield
+        yield fd
     finally:
         _release(path, fd)
+
+
+@contextmanager
+def held_at_once(path: Path) -> Iterator[bool]:
+    """Hold the lock for the block if nobody else does, and say whether. Blocks. Raises OSError."""
+    fd = _try(path)
+    try:
+        yield fd is not None
+    finally:
+        if fd is not None:
+            _release(path, fd)
 
 
 def lock(fd: int) -> bool:

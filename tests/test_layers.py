@@ -20,7 +20,7 @@ LAYERS = (
     ("formation",),
     ("rce",),
     ("runtime",),
-    ("images",),
+    ("images", "environment", "containers", "sandbox"),
     ("process", "download", "telemetry"),
     ("registry",),
     ("auth", "config", "observe"),

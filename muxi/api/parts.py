@@ -191,6 +191,8 @@ class ApiParts:
     """How the code runner stands (`muxi.rce.sidecar.Sidecar.status`)."""
     limits_in_force: Callable[[], Mapping[str, str]] = dict
     """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
+    sandbox_in_force: Callable[[], Mapping[str, str]] = dict
+    """By which means native formations are kept apart from the machine (`muxi.sandbox.sandbox.Sandbox`)."""
     telemetry_standing: Callable[[], Awaitable[Mapping[str, object]]] = _no_telemetry
     """Whether anonymous counts are reported, and the next report (`muxi.telemetry.reporter.Standing`)."""
     count_use: Callable[[str], None] = _not_counted

@@ -66,6 +66,7 @@ class ServerRoutes:
                 "rce": dict(parts.code_runner()),
                 "proxy": dict(parts.proxy_status()),
                 "limits": dict(parts.limits_in_force()),
+                "sandbox": dict(parts.sandbox_in_force()),
             }
         )
 

@@ -64,6 +64,22 @@ CONFIG = {
     "reload": Lazy("muxi.cli.ask", "Let the running server read its configuration again.", "reload"),
 }
 
+RUNTIME = {
+    "list": Lazy("muxi.cli.runtime_list", "Show what formations can run on here, and what they run on."),
+    "install": Lazy("muxi.cli.runtime_install", "Download versions of the runtime, or the code runner."),
+    "remove": Lazy("muxi.cli.runtime_remove", "Remove an image that no release needs.", "remove"),
+    "prune": Lazy("muxi.cli.runtime_remove", "Remove all that no release needs.", "prune"),
+    "pin": Lazy("muxi.cli.runtime_remove", "Keep an image, whatever needs it.", "pin"),
+    "models": Lazy("muxi.cli.root", "Download embedding models that formations share.", "models"),
+}
+
+MODELS = {
+    "list": Lazy(
+        "muxi.cli.runtime_models", "Show which models there are, and which are here.", "list_models"
+    ),
+    "install": Lazy("muxi.cli.runtime_models", "Download models.", "install"),
+}
+
 COMMANDS = {
     "init": Lazy("muxi.cli.init", "Make the configuration and its credentials."),
     "start": Lazy("muxi.cli.start", "Run the server (also when no command is given)."),
@@ -72,6 +88,7 @@ COMMANDS = {
     "status": Lazy("muxi.cli.status", "Show how the running server does."),
     "upgrade": Lazy("muxi.cli.ask", "Let the installed version take the running one's place.", "upgrade"),
     "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),
+    "runtime": Lazy("muxi.cli.root", "Show and manage what formations run on.", "runtime"),
     "config": Lazy("muxi.cli.root", "Show, check or reload the configuration.", "config"),
     "telemetry": Lazy("muxi.cli.root", "Show, allow or forbid anonymous usage reports.", "telemetry"),
     "version": Lazy("muxi.cli.version", "Print the version."),
@@ -97,6 +114,16 @@ def formation() -> None:
 @click.group("draft", cls=LazyGroup, lazy=DRAFT)
 def draft() -> None:
     """Edit a formation's files on the server, then deploy them."""
+
+
+@click.group("runtime", cls=LazyGroup, lazy=RUNTIME)
+def runtime() -> None:
+    """Show and manage what formations run on, in this machine's data directory; no server need run."""
+
+
+@click.group("models", cls=LazyGroup, lazy=MODELS)
+def models() -> None:
+    """Show and download embedding models, which MUXI formations share."""
 
 
 @click.group("config", cls=LazyGroup, lazy=CONFIG)

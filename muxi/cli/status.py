@@ -48,8 +48,10 @@ def sections(
         **_if_any("Code runner", facts(group(status, "rce"))),
         "Ports": facts(ports),
     }
-    limits = facts(group(status, "limits"))
-    return {**arranged, "Limits held by": limits} if limits else arranged
+    for title, name in (("Limits held by", "limits"), ("Sandbox", "sandbox")):
+        if told := facts(group(status, name)):
+            arranged[title] = told
+    return arranged
 
 
 def _if_any(title: str, said: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:

@@ -22,6 +22,7 @@ from muxi.cli.output import as_text, print_json
 from muxi.cli.pack import pack
 from muxi.cli.settings import connect, load_settings, paths
 from muxi.cli.status import group
+from muxi.environment.store import Environments
 from muxi.errors import FormationFailed, MuxiError, OperatorError
 from muxi.formation.bundle import extract
 from muxi.formation.check import check_bundle, verdict
@@ -76,7 +77,10 @@ def _check_here(bundle: Path, extracted: Path) -> tuple[Verdict, list[str]]:
     )
     manifest = check_bundle(made.root, config, None, None)
     try:
-        runtimes = Runtimes((Native(os.environ.get("PATH", os.defpath)),))
+        search_path, settings = os.environ.get("PATH", os.defpath), config.environments
+        places = config.paths.data_dir, config.paths.cache_dir
+        environments = Environments(*places, search_path, lambda: settings, os.environ)
+        runtimes = Runtimes((Native(search_path, environments),))
         trio.run(runtimes.check, manifest, made.root)
     except FormationFailed as error:  # it need not be on this machine
         return verdict(manifest, made), [error.message]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SECRETS = frozenset({"auth.keys", "auth.secret", "rce.auth_token", "metrics.token"})
 MOST_PROBLEMS = 100
 """As many are listed; a file with more is probably no configuration."""
 
@@ -88,7 +87,8 @@ def _error(path: Path, problems: list[Problem]) -> ConfigError:
 
 
 def _notes(config: Config, document: Document, in_file: Mapping[str, Found], mode: int) -> Iterator[str]:
-    holds_secrets = bool(document.nodes.keys() & SECRETS)
+    secret = {one.name for one in declarations(Config) if one.key.secret} | {"auth.secret"}
+    holds_secrets = bool(document.nodes.keys() & secret)
     if os.name == "posix" and mode & 0o077 and holds_secrets:
         path = config.paths.config_file
         yield f"{path} holds secrets and others may open it (mode {mode:04o}); run: chmod 600 {path}"

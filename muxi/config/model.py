@@ -13,6 +13,7 @@ from pathlib import Path
 
 from muxi.auth.credentials import ALLOWED_ID, ALLOWED_SECRET, KeyPair
 from muxi.config.download import DownloadConfig
+from muxi.config.environments import EnvironmentsConfig
 from muxi.config.formations import (
     BundleLimits,
     DeploymentConfig,
@@ -49,6 +50,7 @@ __all__ = [
     "DeploymentConfig",
     "DownloadConfig",
     "DraftLimits",
+    "EnvironmentsConfig",
     "FormationsConfig",
     "HealthCheckConfig",
     "KeyPair",
@@ -205,6 +207,7 @@ class Config:
     formations: FormationsConfig = group(FormationsConfig, "The services that run here.")
     proxy: ProxyConfig = group(ProxyConfig, "The way in to formations.")
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
+    environments: EnvironmentsConfig = group(EnvironmentsConfig, "The Python environments of formations.")
     download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
     metrics: MetricsConfig = group(MetricsConfig, "Counts for Prometheus, at `/metrics`.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")

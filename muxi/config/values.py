@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _LONGEST_NUMBER = 40  # more digits than any value has; Python refuses to read thousands of them
+_CREDENTIALS = re.compile(r"://[^/\s'\"]+@")
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
@@ -173,6 +174,11 @@ def parse_choice(text: str, choices: tuple[str, ...]) -> str:
     if word not in choices:
         raise ValueError(f"{shown(text)} is unknown; allowed: {', '.join(choices)}")
     return word
+
+
+def hide_credentials(text: str) -> str:
+    """Cover the user and password of every URL in a text."""
+    return _CREDENTIALS.sub("://***@", text)
 
 
 def format_duration(seconds: float) -> str:

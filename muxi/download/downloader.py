@@ -20,7 +20,7 @@ from muxi.locks import held
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from muxi.config.download import DownloadConfig
@@ -62,7 +62,7 @@ class Downloader:
         """Ask at each download for `settings`, and for `reserve`: the bytes of the disk that stay free."""
         self._settings = settings
         self._reserve = reserve
-        self._trust = trust
+        self._http = Http(settings, trust)
         self._errands: dict[Order, _Errand] = {}
 
     async def fetch(
@@ -101,7 +101,7 @@ class Downloader:
         """Return a small document. Raises DownloadError, also when it is longer than `limit` bytes."""
 
         async def attempt() -> str:
-            async with http.answer("GET", url) as response, http.pieces(response) as pieces:
+            async with self._http.answer("GET", url) as response, self._http.pieces(response) as pieces:
                 content = b""
                 async for piece in pieces:
                     content += piece
@@ -112,17 +112,18 @@ class Downloader:
                         )
                 return content.decode("utf-8", "replace")
 
-        http = self._http()
         return await persistently(attempt, url, SMALL_RETRIES)
 
-    async def location(self, url: str) -> str | None:
-        """Return where a URL leads, without going there; None if it leads nowhere. Raises DownloadError."""
+    async def fields(self, url: str) -> Mapping[str, str]:
+        """Return the header of what is at a URL by lower-case names; a redirection is not followed.
 
-        async def attempt() -> str | None:
-            async with http.answer("HEAD", url, follow=False) as response:
-                return response.headers.get("location") if response.is_redirect else None
+        Raises DownloadError.
+        """
 
-        http = self._http()
+        async def attempt() -> Mapping[str, str]:
+            async with self._http.answer("HEAD", url, follow=False) as response:
+                return {name.lower(): value for name, value in response.headers.items()}
+
         return await persistently(attempt, url, SMALL_RETRIES)
 
     async def exists(self, url: str) -> bool:
@@ -132,19 +133,15 @@ class Downloader:
         """
 
         async def attempt() -> bool:
-            async with http.answer("GET", url, {"Range": "bytes=0-0"}):
+            async with self._http.answer("GET", url, {"Range": "bytes=0-0"}):
                 return True
 
-        http = self._http()
         try:
             return await persistently(attempt, url, SMALL_RETRIES)
         except DownloadError as error:
             if error.missing:
                 return False
             raise
-
-    def _http(self) -> Http:
-        return Http(self._settings(), self._trust)
 
     async def _do(self, order: Order, errand: _Errand) -> None:
         """Carry out an order; whoever waits for it gets what becomes of it, unless this one is cancelled."""
@@ -164,7 +161,7 @@ class Downloader:
                 if await trio.to_thread.run_sync(_there, order, abandon_on_cancel=True):
                     return
                 transfer = Transfer(
-                    self._http(),
+                    self._http,
                     order,
                     Part(order.target),
                     retries=self._settings().retries,
@@ -178,7 +175,9 @@ def _there(order: Order) -> bool:
     """Tell whether the file is there, as it should be."""
     with suppress(FileNotFoundError):
         if order.size in {None, order.target.stat().st_size}:
-            return order.sha256 is None or digest(order.target) == order.sha256.lower()
+            if order.sha256 is None:
+                return order.size is not None or order.target.stat().st_size > 0
+            return digest(order.target) == order.sha256.lower()
     return False
 
 

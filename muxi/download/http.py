@@ -19,7 +19,7 @@ from muxi.download.failure import DownloadError, Interrupted, shown
 from muxi.download.retry import wish
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from muxi.config.download import DownloadConfig
 
@@ -34,7 +34,7 @@ _trouble = (httpx.HTTPError, httpx.StreamError)
 class Http:
     """Makes the exchanges. Settings are those of the moment at which one begins."""
 
-    def __init__(self, settings: DownloadConfig, trust: ssl.SSLContext | None = None) -> None:
+    def __init__(self, settings: Callable[[], DownloadConfig], trust: ssl.SSLContext | None = None) -> None:
         """`trust` None: the authorities that this system, or SSL_CERT_FILE, names."""
         self._settings = settings
         self._trust = trust
@@ -60,15 +60,12 @@ class Http:
         """Give the body as it comes, which may be left at any moment. Raises Interrupted."""
         body = response.aiter_raw()
         try:
-            yield self._with_deadlines(body)
+            yield _Pieces(body, self._settings().stall_timeout)
         finally:
             with suppress(*_trouble), trio.CancelScope(shield=True) as scope:
                 scope.cancel()
                 async for _ in body:
                     pass
-
-    def _with_deadlines(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        return _Pieces(body, self._settings.stall_timeout)
 
     @asynccontextmanager
     async def _client(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
@@ -78,7 +75,7 @@ class Http:
             client = httpx.AsyncClient(
                 verify=self._trust,
                 follow_redirects=False,
-                timeout=httpx.Timeout(None, connect=self._settings.connect_timeout),
+                timeout=httpx.Timeout(None, connect=self._settings().connect_timeout),
                 headers={
                     "User-Agent": f"muxi-server/{__version__}",
                     "Accept": "*/*",
@@ -116,7 +113,8 @@ class Http:
     async def _send(
         self, client: httpx.AsyncClient, method: str, url: str, fields: Mapping[str, str]
     ) -> httpx.Response:
-        seconds = self._settings.connect_timeout + self._settings.first_byte_timeout
+        settings = self._settings()
+        seconds = settings.connect_timeout + settings.first_byte_timeout
         try:
             request = client.build_request(method, url, headers=dict(fields))
             with trio.move_on_after(seconds):
@@ -173,12 +171,7 @@ async def _check(response: httpx.Response, url: str) -> None:
 
 def _next(url: str, location: str) -> str:
     """Return where a redirection leads. Raises DownloadError where it must not be followed."""
-    try:
-        target = httpx.URL(url).join(location)
-    except httpx.InvalidURL as error:
-        raise DownloadError(
-            f"{shown(url)} leads to what is not a URL.", cure="Check the address of the mirror."
-        ) from error
+    target = httpx.URL(url).join(location)  # httpx itself has refused what is no URL
     if target.scheme not in {"http", "https"} or (
         url.lower().startswith("https:") and target.scheme != "https"
     ):

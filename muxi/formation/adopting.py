@@ -21,9 +21,12 @@ from muxi.process.identity import stop_leftover, stop_marked
 from muxi.process.lifecycle import State
 
 if TYPE_CHECKING:
+    from muxi.formation.facilities import Facilities
     from muxi.formation.operation import Operation
     from muxi.formation.owner import Owner
     from muxi.formation.releases import Release
+    from muxi.process.handle import Handle
+    from muxi.process.spec import ProcessSpec
     from muxi.registry.records import ProcessRecord
 
 log = structlog.get_logger()
@@ -66,20 +69,28 @@ async def end_leftover(owner: Owner, entry: ProcessRecord | None) -> None:
     """End one of them, if it is proved ours. What is not is no business of ours."""
     if entry is None:
         return
-    grace = owner.facilities.config.formations.deployment.force_kill_timeout
+    if not await end_process(owner.facilities, entry):
+        which = f"container {entry.container[:12]}" if entry.container else f"pid {entry.pid or 'unknown'}"
+        owner.note = f"a process of an earlier server could not be ended ({which})"
+        log.warning("leftover not ended", pid=entry.pid, container=entry.container[:12])
+
+
+async def end_process(facilities: Facilities, entry: ProcessRecord) -> bool:
+    """End what a record tells of, wherever it runs; say whether it is all gone."""
+    grace = facilities.config.formations.deployment.force_kill_timeout
+    if entry.place:
+        placement = facilities.places.get(entry.place)
+        return placement is not None and await placement.end_leftover(entry, grace)
     identity = identity_of(entry)
     ended = await (
         stop_marked(entry.token_sha256, grace) if identity is None else stop_leftover(identity, grace)
     )
-    owner.facilities.confiner.dismiss(entry.pid)
-    if not ended:
-        owner.note = f"a process of an earlier server could not be ended (pid {entry.pid or 'unknown'})"
-        log.warning("leftover not ended", pid=entry.pid)
+    facilities.confiner.dismiss(entry.pid)
+    return ended
 
 
 async def _adopt(owner: Owner, operation: Operation, release: Release, entry: ProcessRecord) -> bool:
-    identity = identity_of(entry)
-    if identity is None or owner.record is None:
+    if owner.record is None or (identity_of(entry) is None and not entry.container):
         return False
     try:
         plan = await read_plan(owner.facilities, owner.id, release)
@@ -88,7 +99,7 @@ async def _adopt(owner: Owner, operation: Operation, release: Release, entry: Pr
         return False
     owner.depends_on = plan.manifest.depends_on
     spec = plan.spec(entry.port)
-    handle = adopt(identity, entry.started_at, spec, owner.facilities.confiner)
+    handle = await take_over(owner.facilities, entry, spec)
     if handle is None:
         log.info("process is gone", pid=entry.pid)
         return False
@@ -101,6 +112,15 @@ async def _adopt(owner: Owner, operation: Operation, release: Release, entry: Pr
     log.info("process adopted", pid=entry.pid, state=str(state), port=entry.port)
     owner.run.go_on(owner.nursery, handle, entry, state)
     return True
+
+
+async def take_over(facilities: Facilities, entry: ProcessRecord, spec: ProcessSpec) -> Handle | None:
+    """Return the process that a record tells of, wherever it runs, if it is proved ours and alive."""
+    if entry.place:
+        placement = facilities.places.get(entry.place)
+        return None if placement is None else await placement.adopt(entry, spec)
+    identity = identity_of(entry)
+    return None if identity is None else adopt(identity, entry.started_at, spec, facilities.confiner)
 
 
 def _take_port(owner: Owner, port: int) -> None:

@@ -82,6 +82,7 @@ async def _place(
             semantic=manifest.version,
             bundle_hash=bundle_hash,
             content_hash=bundle.content_hash,
+            key=manifest.kind == "muxi",
         )
     )
     logs = facilities.log_files(owner.id)

@@ -5,20 +5,21 @@ Nothing is deployed: there is no release, no record, and the processes end with 
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 import trio
 
 from muxi.errors import Conflict, NotFound
+from muxi.formation.adopting import end_process
 from muxi.formation.check import check_bundle
 from muxi.formation.dev_run import DevRun, dev_logs, view_of
 from muxi.formation.dev_source import find_directory
 from muxi.formation.disk import remove_tree
 from muxi.formation.identifier import id_problem
-from muxi.process.identity import stop_marked
+from muxi.registry.records import ProcessRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,11 +121,10 @@ class DevRuns:
                 del self._runs[run.id]
 
     async def _end_leftovers(self) -> None:
-        grace = self._facilities.config.formations.deployment.force_kill_timeout
         for mark in await trio.to_thread.run_sync(_marks, self._facilities.dev_dir):
-            token = await trio.to_thread.run_sync(_token, mark)
-            if token is not None:
-                await stop_marked(token, grace)
+            entry = await trio.to_thread.run_sync(_entry, mark)
+            if entry is not None:
+                await end_process(self._facilities, entry)
             await trio.to_thread.run_sync(partial(mark.unlink, missing_ok=True))
             await trio.to_thread.run_sync(remove_tree, mark.with_suffix(""))
 
@@ -133,12 +133,11 @@ def _marks(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.json")) if directory.is_dir() else []
 
 
-def _token(mark: Path) -> str | None:
+def _entry(mark: Path) -> ProcessRecord | None:
     try:
-        token = json.loads(mark.read_bytes()).get("token_sha256")
-    except (OSError, ValueError, AttributeError):
+        return msgspec.json.decode(mark.read_bytes(), type=ProcessRecord)
+    except (OSError, msgspec.MsgspecError):
         return None
-    return token if isinstance(token, str) else None
 
 
 def _not_running(formation_id: str) -> NotFound:

@@ -159,7 +159,8 @@ class DevRun:
         prepared = await self._facilities.runtimes.prepare(request)
         around = self._surroundings(manifest, prepared.pin.runtime)
         spec = replace(prepared.spec(around), token=secrets.token_hex(16))
-        await trio.to_thread.run_sync(self._prepare, spec)
+        place = "" if prepared.placement is None else prepared.placement.name
+        await trio.to_thread.run_sync(self._prepare, spec, place)
         self.instance = Instance(
             spec,
             self._facilities.restart_policy(),
@@ -186,13 +187,14 @@ class DevRun:
             extra_env=code_runner(facilities, manifest, runtime),
         )
 
-    def _prepare(self, spec: ProcessSpec) -> None:
+    def _prepare(self, spec: ProcessSpec, place: str) -> None:
         """Make its home, begin its output anew, and write down how its process will be known."""
         try:
             self._home.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             for path in (spec.stdout, spec.stderr):
                 log_pieces.remove(path)
-            atomic_write(self._mark, json.dumps({"token_sha256": hash_token(spec.token.encode())}).encode())
+            mark = {"token_sha256": hash_token(spec.token.encode()), "place": place}
+            atomic_write(self._mark, json.dumps(mark).encode())
         except OSError as error:
             raise OperatorError(
                 f"Could not prepare the run: {error.strerror}.", code="StorageError", status=507

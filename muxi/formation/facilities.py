@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
+from muxi.formation.outfit import outfit
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
 from muxi.process.confinement import Confiner
 from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
-from muxi.runtime.catalogue import Runtimes
-from muxi.runtime.native import Native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import trio
 
     from muxi.config.model import Config
+    from muxi.containers.placement import ContainerPlacement
+    from muxi.environment.store import Environments
+    from muxi.images.library import Library
     from muxi.process.handle import Handle
     from muxi.process.placement import Placement
     from muxi.process.spec import ProcessSpec
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
+    from muxi.runtime.catalogue import Runtimes
+    from muxi.sandbox.sandbox import Sandbox
 
 Happening = Literal["crash", "restart", "failed check"]
 
@@ -53,8 +58,10 @@ class Facilities:
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
     `sidecar` is the code runner, which MUXI formations may use.
+    `places` are where processes run that are no children of ours, by the names that records have.
     `log_problems` says, by id, why a formation's output can't be kept as it should. `happened` is
-    told of each `Happening` with a formation's process, to count it.
+    told of each `Happening` with a formation's process, to count it. `variables` are the server's
+    own environment, of which formations get nothing.
     """
 
     config: Config
@@ -70,10 +77,19 @@ class Facilities:
     history: History = field(default_factory=History)
     happened: Callable[[Happening], None] = _not_counted
     board: Board = field(default_factory=Board)
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    library: Library = field(init=False)
+    environments: Environments = field(init=False)
     runtimes: Runtimes = field(init=False)
+    sandbox: Sandbox = field(init=False)
+    containers: ContainerPlacement = field(init=False)
+    places: Mapping[str, Placement] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runtimes = Runtimes((Native(self.search_path),), self.config.runtime.preferred)
+        made = outfit(lambda: self.config, self.search_path, self.variables)
+        self.library, self.environments, self.sandbox = made.library, made.environments, made.sandbox
+        self.containers, self.runtimes = made.containers, made.runtimes
+        self.places = {self.containers.name: self.containers}
 
     @property
     def formations_dir(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from muxi.config.values import parse_boolean
 from muxi.errors import RequestError
 from muxi.formation.disk import disk_work
 from muxi.formation.fields import Fields
@@ -32,10 +33,12 @@ class Manifest:
     """What a manifest says. Times are seconds; None means it does not say.
 
     `kind` is how the formation runs: as a process of its own (`native`), on the MUXI runtime, or as a
-    container of its `image`. `python` is the interpreter that it asks for.
+    container of its `image`. `python` is the interpreter that it asks for; with `environment` false it has
+    no environment made of its requirements.
     A native one without `command` is its `app.py`. `env` may hold secrets and is in no repr.
     `depends_on` are the formations that are to be healthy before this one is started; `strategy`
-    is how one process of it takes the place of another (`muxi.formation.replace`).
+    is how one process of it takes the place of another (`muxi.formation.replace`). `sandbox` says
+    whether its process is to be kept apart from the machine (`muxi.sandbox.demand`).
     """
 
     file_name: str
@@ -50,6 +53,7 @@ class Manifest:
     url: str | None = None
     license: str = "Unlicense"
     python: str | None = None
+    environment: bool = True
     image: str | None = None
     command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -61,6 +65,7 @@ class Manifest:
     resources: ResourceOptions = field(default_factory=ResourceOptions)
     depends_on: tuple[str, ...] = ()
     strategy: Strategy = "blue-green"
+    sandbox: bool | None = None
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -134,6 +139,7 @@ def _read_fields(
         url=fields.line("url"),
         license=fields.line("license") or "Unlicense",
         python=fields.line("python"),
+        environment=fields.value("environment", parse_boolean) is not False,
         image=fields.line("image"),
         command=fields.words("command"),
         env=env,
@@ -144,6 +150,7 @@ def _read_fields(
         resources=read_resources(fields),
         depends_on=_dependencies(fields, formation_id),
         strategy=fields.value("strategy", _strategy) or STRATEGIES[0],
+        sandbox=fields.value("sandbox", parse_boolean),
     )
     _check_kind(manifest, fields, bundle_names, problems)
     return manifest

@@ -26,7 +26,7 @@ async def fitting_strategy(owner: Owner, operation: Operation, wanted: Strategy)
     when_short = owner.facilities.config.formations.deployment.when_memory_short
     if wanted == "recreate" or pid is None or when_short == "ignore":
         return wanted
-    held = await trio.to_thread.run_sync(memory.resident, pid)
+    held = await _held(owner, pid)
     there = await trio.to_thread.run_sync(memory.available)
     if there is None or held <= there:
         return wanted
@@ -43,3 +43,10 @@ async def fitting_strategy(owner: Owner, operation: Operation, wanted: Strategy)
         "formations.deployment.when_memory_short.",
         details={"held": held, "available": there},
     )
+
+
+async def _held(owner: Owner, pid: int) -> int:
+    instance = owner.instance
+    if instance is not None and instance.container_id:
+        return 0 if instance.usage is None else instance.usage.memory
+    return await trio.to_thread.run_sync(memory.resident, pid)

@@ -150,7 +150,7 @@ class Owner:
         if self.run is None:
             return False
         instance = self.run.instance
-        if instance.pid is not None and instance.identity is None:
+        if instance.pid is not None and instance.identity is None and not instance.container_id:
             await instance.stop()
         await instance.detach()
         return instance.pid is not None

@@ -172,9 +172,12 @@ class Releases:
         self.commit(release)
         return release
 
-    def place(self, extracted_root: Path, *, semantic: str, bundle_hash: str, content_hash: str) -> Release:
+    def place(
+        self, extracted_root: Path, *, semantic: str, bundle_hash: str, content_hash: str, key: bool = False
+    ) -> Release:
         """Move an extracted bundle to its release directory, not yet the current one.
 
+        `key`: its runtime makes itself one where the bundle has none (`muxi.formation.state`).
         `extracted_root` is on the same file system (see `workspace`) and is gone afterwards.
         Raises BundleError when the bundle has a directory where a state file belongs.
         """
@@ -187,7 +190,7 @@ class Releases:
             self._remove_unreferenced(found)
             take_back_seeds(self.state, versions.numbers(found))
             try:
-                adopt_state(extracted_root, self.state, number)
+                adopt_state(extracted_root, self.state, number, key=key)
                 extracted_root.rename(path)
                 sync_directory(path.parent)
             except BaseException:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import structs
 
 from muxi.process import probe
 from muxi.process.identity import Identity
@@ -115,8 +116,12 @@ class Run:
         return replace(self.plan.spec(port), token=self._token)
 
     def _mark(self) -> ProcessRecord:
+        placement = self.plan.prepared.placement
         return ProcessRecord(
-            token_sha256=hash_token(self._token.encode()), release=self.plan.release.number, port=self.port
+            token_sha256=hash_token(self._token.encode()),
+            release=self.plan.release.number,
+            port=self.port,
+            place="" if placement is None else placement.name,
         )
 
     async def _launch(self, spec: ProcessSpec) -> Handle:
@@ -166,12 +171,12 @@ class Run:
             self.target = None
         elif instance.state is State.RUNNING and self.target is None:
             self.target = Target(instance.spec.host, instance.spec.port)
-        self.entry = _entry(self._mark(), instance)
+        self.entry = entry_of(self._mark(), instance)
         self._on_change(self)
 
 
 def identity_of(entry: ProcessRecord) -> Identity | None:
-    """Return the proof that is in a record; None when there is only the token's hash."""
+    """Return the proof that is in a record; None when there is only the token's hash, or no pid at all."""
     try:
         return Identity.from_json(
             {
@@ -185,8 +190,16 @@ def identity_of(entry: ProcessRecord) -> Identity | None:
         return None
 
 
-def _entry(mark: ProcessRecord, instance: Instance) -> ProcessRecord:
+def entry_of(mark: ProcessRecord, instance: Instance) -> ProcessRecord:
+    """Return what is to be written of an instance; the mark alone while it has no process."""
     identity = instance.identity
+    if instance.container_id:
+        return structs.replace(
+            mark,
+            container=instance.container_id,
+            started_at=instance.started_at or 0.0,
+            state=str(instance.state),
+        )
     if identity is None:
         return mark
     return ProcessRecord(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DATABASE = "memory.db"
 TUNING_FILES = ("MUXI.md", "PENDING-MUXI.md")
 STATE_FILES = (DATABASE, *TUNING_FILES)
+KEY = ".key"
+"""With what the MUXI runtime encrypts secrets."""
 SIDES = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 """What SQLite keeps beside a database: its write-ahead log, and an index that is rebuilt."""
 
@@ -41,11 +43,13 @@ class _Seeds(msgspec.Struct):
     names: list[str]
 
 
-def adopt_state(root: Path, state: Path, number: int) -> None:
+def adopt_state(root: Path, state: Path, number: int, *, key: bool = False) -> None:
     """Move the state files of release `number`'s bundle into `state` and put links in their places.
 
     What `state` has already wins; the bundle's copy is dropped then. `root` will be, when it is
-    used, two levels below the directory of `state`. Raises BundleError, OSError.
+    used, two levels below the directory of `state`. `key`: a key that its runtime makes for itself, as
+    the bundle has none, is to be found by the next release; one in a bundle is that release's own.
+    Raises BundleError, OSError.
     """
     for name in STATE_FILES:
         if (root / name).is_dir():
@@ -59,6 +63,8 @@ def adopt_state(root: Path, state: Path, number: int) -> None:
         atomic_write(state / _MARK, msgspec.json.encode(_Seeds(number, seeds)))
     for name in STATE_FILES:
         _adopt(root, state, name)
+    if key and not (root / KEY).exists():
+        link_state(root, KEY)
     sync_directory(state)
     sync_directory(root)
 

@@ -83,6 +83,7 @@ async def _install(owner: Owner, operation: Operation, coming: _Coming) -> Mappi
             semantic=coming.manifest.version,
             bundle_hash=coming.bundle_hash,
             content_hash=coming.bundle.content_hash,
+            key=coming.manifest.kind == "muxi",
         )
     )
     try:

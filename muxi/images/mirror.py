@@ -102,10 +102,10 @@ async def latest_release(downloader: Downloader, releases: str | None) -> Versio
     if releases is None:
         return None
     try:
-        location = await downloader.location(f"{releases}/latest/download/version.txt")
+        fields = await downloader.fields(f"{releases}/latest/download/version.txt")
     except DownloadError:
         return None
-    found = _TAG.search(location or "")
+    found = _TAG.search(fields.get("location", ""))
     return parse_version(found[1]) if found else None
 
 

@@ -75,18 +75,19 @@ class ImageStore:
         """Return what is here, the newest first. Raises StorageError."""
         return await self._disk(self._shelf.images)
 
-    async def resolve(self, wanted: str | None) -> Resolved:
+    async def resolve(self, wanted: str | None, *, download: bool | None = None) -> Resolved:
         """Say which version is meant by `latest`, `1`, `1.2` or `1.2.3`, with or without a variant.
 
         None is what the configuration says, else the latest. Where the mirror can't be asked, or may
-        not be, the newest that is installed will do. Raises RequestError (InvalidRuntime,
-        ResolveError), DownloadError and StorageError.
+        not be (`download`, else as configured), the newest that is installed will do.
+
+        Raises RequestError (InvalidRuntime, ResolveError), DownloadError and StorageError.
         """
         asked = self._asked(wanted)
         if asked.exact is not None:
             return Resolved(str(asked.exact), asked.variant, "it is asked for by its number")
         here = [image.version for image in await self.installed() if image.variant == asked.variant]
-        if not self._settings().auto_download:
+        if not self._may_download(download):
             found = asked.best(here)
             if found is None:
                 raise unsatisfiable(asked, here, "nothing is downloaded here, and installed are")
@@ -130,7 +131,7 @@ class ImageStore:
         exact = _exact(version)
         image = await self._locked(self._shelf.use, exact, variant)
         if image is None:
-            if not (self._settings().auto_download if download is None else download):
+            if not self._may_download(download):
                 raise self._not_installed(exact, variant)
             image = await self._fetch(exact, variant, report, sha256)
         if sha256 and image.sha256 != sha256:
@@ -197,6 +198,9 @@ class ImageStore:
 
         await self._locked(work)
         return replace(image, pinned=pinned)
+
+    def _may_download(self, asked: bool | None) -> bool:
+        return self._settings().auto_download if asked is None else asked
 
     def _asked(self, wanted: str | None) -> Wanted:
         asked, default = parse(wanted), parse(self._settings().version)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from muxi.process.identity import Identity
     from muxi.process.spec import ExitReport
+    from muxi.process.usage import Usage
 
 
 class Handle(Protocol):
@@ -21,6 +22,14 @@ class Handle(Protocol):
     def started_at(self) -> float: ...
     @property
     def identity(self) -> Identity | None: ...
+
+    @property
+    def container_id(self) -> str:
+        """What the engine calls it that keeps it for us; "" for a process of this machine."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it was last seen to use, where the meter (`muxi.process.meter`) does not see it."""
 
     @property
     def adopted(self) -> bool:

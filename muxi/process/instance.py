@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from muxi.process.probe import ProbeResult
     from muxi.process.restart import RestartPolicy
     from muxi.process.spec import ExitReport, ProcessSpec
+    from muxi.process.usage import Usage
 
 MOST_MOVES = 3
 """How many ports one start may lose to others before it counts as failed."""
@@ -38,7 +39,8 @@ class Instance(Standing):
     after each change of state.
 
     crash_loop      whether it fails again and again, and is therefore tried slowly
-    pid, started_at, identity, adopted   of the present process; None, and False, without one
+    pid, started_at, identity, container_id, usage, adopted
+                    of the present process, see `Handle`; None, "" and False without one
     restart_count   automatic restarts so far, never reset: the policy's own count is another
     last_exit, last_probe       how the process before ended; what the latest check saw
     healthy         None while no check has told
@@ -87,6 +89,14 @@ class Instance(Standing):
     @property
     def identity(self) -> Identity | None:
         return None if self._handle is None else self._handle.identity
+
+    @property
+    def container_id(self) -> str:
+        return "" if self._handle is None else self._handle.container_id
+
+    @property
+    def usage(self) -> Usage | None:
+        return None if self._handle is None else self._handle.usage
 
     @property
     def adopted(self) -> bool:

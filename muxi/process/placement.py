@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 class Placement(Protocol):
     """One place. `record` is what the registry holds of a process."""
 
+    @property
+    def name(self) -> str:
+        """What the registry's records call it; never empty: that is this machine."""
+
     async def start(self, spec: ProcessSpec) -> Handle:
         """Start a process, marked by the specification's token. Raises MuxiError; nothing is left then."""
 

@@ -37,6 +37,10 @@ class ProcessSpec:
     token: str = field(default="", repr=False)
     """What marks every process of this specification as ours; "": a new one for each."""
     limits: Limits = NO_LIMITS
+    scratch: Path | None = None
+    """A directory of its own for temporary files: made before each start, empty, and removed in the end."""
+    token_variables: tuple[str, ...] = ()
+    """Further variables with the token, for a program that clears the environment of what it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,10 @@ class ExitReport:
     """How a process ended: `status` (0 to 255) or `signal_number` is set.
 
     Neither is when nobody can tell: only its parent is told, and that was a server which has died.
-    `expected` is true when it ended because we asked it to (also when it died of our TERM).
-    `oom`: it was killed for want of memory, by the kernel or by our own watch; `memory_limit` is the
-    limit that it was held to, in bytes (0: none of ours). `at` is Unix time in seconds.
+    `cause` then says what is known instead. `expected` is true when it ended because we asked it to
+    (also when it died of our TERM). `oom`: it was killed for want of memory, by the kernel or by our own
+    watch; `memory_limit` is the limit that it was held to, in bytes (0: none of ours). `at` is Unix
+    time in seconds.
     """
 
     status: int | None
@@ -55,6 +60,7 @@ class ExitReport:
     at: float
     oom: bool = False
     memory_limit: int = 0
+    cause: str = ""
 
     @property
     def clean(self) -> bool:
@@ -66,7 +72,8 @@ class ExitReport:
             limit = f" (limit {format_size(self.memory_limit)})" if self.memory_limit else ""
             return f"ran out of memory{limit}"
         if self.signal_number is None:
-            return "ended, nobody knows how" if self.status is None else f"exit status {self.status}"
+            unknown = self.cause or "ended, nobody knows how"
+            return unknown if self.status is None else f"exit status {self.status}"
         try:
             return f"killed by {signal.Signals(self.signal_number).name}"
         except ValueError:

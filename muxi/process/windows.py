@@ -111,6 +111,8 @@ class WindowsChild:
     """
 
     adopted = False
+    container_id = ""
+    usage = None
     identity: Identity | None = None
 
     def __init__(

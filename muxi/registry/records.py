@@ -19,6 +19,7 @@ class ProcessRecord(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
     Written before the process is started, when nothing but its token is known, and again once it
     runs. `release` is the number of the release that it runs, 0 where an older server did not say;
     `state` what it was seen to be last. All of it together proves who it is (`muxi.process.identity`).
+    `place` is where it runs, "" for this machine itself; in another place it has a `container` and no pid.
     """
 
     token_sha256: str
@@ -29,6 +30,8 @@ class ProcessRecord(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
     boot_id: str = ""
     started_at: float = 0.0
     state: str = "starting"
+    place: str = ""
+    container: str = ""
 
 
 class FormationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):

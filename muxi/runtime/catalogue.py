@@ -64,6 +64,8 @@ class Runtimes:
 
     async def prepare(self, request: Request) -> Prepared:
         """Choose, and have that one prepare. Raises MuxiError."""
-        choice = choose(request.program, await self.presences(), request.pin, self.preferred)
+        decided = request.pin is not None or request.program.kind == "native"
+        presences = {} if decided else await self.presences()  # an engine that hangs delays nobody else
+        choice = choose(request.program, presences, request.pin, self.preferred)
         prepared = await self._by_name[choice.name].prepare(request)
         return replace(prepared, pin=msgspec.structs.replace(prepared.pin, reason=choice.reason))

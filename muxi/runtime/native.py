@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from muxi.errors import FormationFailed
 from muxi.process.health import HealthCheck
+from muxi.runtime.packages import PYTHONS, check_python, provide
 from muxi.runtime.pin import Pin
 from muxi.runtime.process_spec import make_spec, own_variables, server_variables
 from muxi.runtime.runtime import Prepared, Presence, Surroundings
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from muxi.environment.store import Environment, Environments
     from muxi.process.spec import ProcessSpec
+    from muxi.runtime.packages import Python
     from muxi.runtime.program import Program
     from muxi.runtime.runtime import Request
 
@@ -33,9 +36,10 @@ class Native:
 
     name = "native"
 
-    def __init__(self, search_path: str) -> None:
+    def __init__(self, search_path: str, environments: Environments) -> None:
         """`search_path` is the PATH on which programs are looked up."""
         self._search_path = search_path
+        self._environments = environments
 
     async def presence(self) -> Presence:
         return Presence(self.name, available=True)
@@ -53,13 +57,18 @@ class Native:
             stop_timeout=0.0,
             search_path=self._search_path,
         )
-        native_spec(program, release_dir, release_dir, nowhere)
+        has_environment = check_python(program, release_dir, self._environments)
+        # What an environment will bring can't be looked up before it is made.
+        find = _suppose if has_environment else find_program
+        native_spec(program, release_dir, release_dir, nowhere, find=find)
 
     async def prepare(self, request: Request) -> Prepared:
+        python = await provide(request, self._environments)
+        made = None if python is None else python.environment
         return Prepared(
-            pin=Pin(runtime=self.name),
-            description=self.name,
-            spec=partial(native_spec, request.program, request.release_dir, request.state_dir),
+            pin=Pin(runtime=self.name, artifact=made.path.name if made else ""),
+            description=_describe(self.name, made),
+            spec=partial(native_spec, request.program, request.release_dir, request.state_dir, python=python),
         )
 
 
@@ -69,9 +78,12 @@ def native_spec(
     state_dir: Path,
     around: Surroundings,
     *,
+    python: Python | None = None,
     find: Callable[[str, str], str | None] = find_program,
 ) -> ProcessSpec:
     """Make the specification of a native formation's process. Asks the disk by `find` only.
+
+    `python` is what it finds under Python's names, where that is decided.
 
     Raises RequestError (ParseError, SecretsError) and FormationFailed (SpawnError).
     """
@@ -86,6 +98,9 @@ def native_spec(
         **server_variables(program, around),
     }
     name, *arguments = program.command or DEFAULT_COMMAND
+    if python is not None:
+        env |= python.variables(env["PATH"])
+        name = str(python.path) if name in PYTHONS else name
     return make_spec(
         program,
         around,
@@ -95,11 +110,21 @@ def native_spec(
     )
 
 
+def _suppose(name: str, search_path: str) -> str | None:
+    return find_program(name, search_path) or (None if "/" in name else name)
+
+
+def _describe(name: str, made: Environment | None) -> str:
+    if made is None:
+        return name
+    return f"{name}, Python {made.record.python} with {made.record.packages} packages"
+
+
 def _executable(
     name: str, release_dir: Path, search_path: str, find: Callable[[str, str], str | None]
 ) -> str:
     """Look a program up: a bare name on the path, one with a slash from the release directory."""
-    inside = "/" in name
+    inside = "/" in name and not name.startswith("/")
     if inside and ".." in name.split("/"):
         raise _no_program(f"The program '{name}' is outside of the formation.", "Name it without '..'.")
     found = find(str(release_dir / name) if inside else name, search_path)

@@ -90,6 +90,10 @@ class Program(Protocol):
         """The Python that it asks for: a version (`3.12`) or an interpreter's path."""
 
     @property
+    def environment(self) -> bool:
+        """Whether it is to have a Python environment, if it says what belongs into it."""
+
+    @property
     def image(self) -> str | None:
         """The OCI image that it is a container of."""
 
@@ -101,3 +105,6 @@ class Program(Protocol):
     def health(self) -> HealthOptions: ...
     @property
     def stop_timeout(self) -> float | None: ...
+    @property
+    def sandbox(self) -> bool | None:
+        """Whether it is to be kept apart from the machine; None: as the server does."""

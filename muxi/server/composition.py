@@ -97,6 +97,7 @@ class Server:
         self._certificates = certificates
         facilities = self._facilities()
         self.sidecar = facilities.sidecar = make_sidecar(facilities, runner)
+        facilities.containers.on_soft_limit = self._recycle
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
         self._counting = Counting(facilities, self.fleet, history.started_at)
@@ -288,6 +289,7 @@ class Server:
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
             limits_in_force=self._confiner.in_force,
+            sandbox_in_force=facilities.sandbox.in_force,
             telemetry_standing=self._counting.standing,
             count_use=self._counting.used,
         )

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from muxi.config.model import AuthConfig, Config, KeyPair, Paths, RceConfig, defaults
+from muxi.config.model import AuthConfig, Config, KeyPair, Paths, RceConfig, RuntimeConfig, defaults
 from muxi.config.show import as_dict, sections
 
 ROOT = Path("/srv/muxi")
@@ -62,3 +62,10 @@ def test_no_secret_is_shown_anywhere() -> None:
     shown = json.dumps(as_dict(CONFIG)) + str(sections(CONFIG))
     assert "CANARY" * 2 not in shown
     assert "sixteen-letters-" not in shown
+
+
+def test_the_password_of_a_mirror_is_masked() -> None:
+    runtime = RuntimeConfig(sif_base_url="https://me:CANARY@mirror.example/runtime")
+    found = as_dict(replace(CONFIG, runtime=runtime))["runtime"]
+    assert isinstance(found, dict)
+    assert found["sif_base_url"] == "https://***@mirror.example/runtime"

@@ -254,3 +254,24 @@ def test_a_shown_value_is_printable(text: str) -> None:
 def test_text_that_is_taken_is_printable(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert parse_text(text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://pkg.muxi.org/runtime", "https://pkg.muxi.org/runtime"),
+        (" http://127.0.0.1:8000/// ", "http://127.0.0.1:8000"),
+        ("https://me:word@mirror.example", "https://me:word@mirror.example"),
+    ],
+)
+def test_urls(text: str, url: str) -> None:
+    assert values.parse_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mirror.example", "ftp://CANARY@x", "https://", "https://CANARY@x/?a", "https://a b"]
+)
+def test_what_is_no_url_is_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="not a URL that files can come from") as raised:
+        values.parse_url(text)
+    assert "CANARY" not in str(raised.value)

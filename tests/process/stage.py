@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from muxi.process.identity import Identity
     from muxi.process.restart import RestartPolicy
     from muxi.process.spec import ProcessSpec
+    from muxi.process.usage import Usage
 
 GOOD = ProbeResult(True, "GET /v1/health: 200")
 BAD = ProbeResult(False, "GET /v1/health: 503")
@@ -48,6 +49,8 @@ class PlayedProcess:
     adopted: bool = False
     owns: bool | None = True
     cpu: float = 0.0
+    container_id: str = ""
+    usage: Usage | None = None
 
     def exit(self, status: int) -> None:
         self.status = status

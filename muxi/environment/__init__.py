@@ -1,0 +1,1 @@
+"""Python environments for formations: which interpreter, what is in them, made once and shared."""
