@@ -7,10 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +23,7 @@ from muxi.formation.versions import VersionEntry, VersionFile, save
 from muxi.images.models import named
 from muxi.images.names import architecture
 from muxi.runtime.pin import Pin
+from tests.static_files import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,25 +72,13 @@ class Shop:
 def shop(installation: Installation, tmp_path: Path) -> Iterator[Shop]:
     files = tmp_path / "mirror"
     files.mkdir()
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(files))) as server:
-        base = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(files) as base:
         installation.configure(7900)
         with installation.config_file.open("a") as file:
             file.write(
                 f"\nruntime:\n  sif_base_url: {base}\ndownload:\n  models_url: {base}\n  rce_url: {base}\n"
             )
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield Shop(installation, files)
-        finally:
-            server.shutdown()
-            thread.join(30)
+        yield Shop(installation, files)
 
 
 @pytest.mark.parametrize(
