@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.disk import disk_work
-from muxi.download.failure import DownloadError, Interrupted, shown
+from muxi.download.failure import DownloadError, shown
 from muxi.download.http import Http
 from muxi.download.part import Part, digest
 from muxi.download.progress import Progress, ignore
@@ -94,7 +94,7 @@ class Downloader:
             if not errand.reports and self._errands.get(order) is errand:
                 del self._errands[order]
         if errand.failure is not None:
-            raise errand.failure
+            raise _again(errand.failure) from errand.failure
         return target
 
     async def read_text(self, url: str, *, limit: int = SMALL) -> str:
@@ -171,6 +171,13 @@ class Downloader:
                 await transfer.run()
 
 
+def _again(error: MuxiError) -> MuxiError:
+    """Return the same for each who waited: an operation adds to its own."""
+    again = type(error).__new__(type(error), *error.args)
+    again.__dict__.update(error.__dict__, details=dict(error.details))
+    return again
+
+
 def _there(order: Order) -> bool:
     """Tell whether the file is there, as it should be."""
     with suppress(FileNotFoundError):
@@ -179,6 +186,3 @@ def _there(order: Order) -> bool:
                 return order.size is not None or order.target.stat().st_size > 0
             return digest(order.target) == order.sha256.lower()
     return False
-
-
-__all__ = ["DownloadError", "Downloader", "Interrupted", "Progress", "ignore"]

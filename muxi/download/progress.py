@@ -63,6 +63,6 @@ class Meter:
         self._samples.append((now, done))
         while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW:
             self._samples.popleft()
-        (then, before), elapsed = self._samples[0], now - self._samples[0][0]
-        del then
-        self._report(Progress(self._url, done, total, (done - before) / elapsed if elapsed > 0 else 0.0))
+        then, before = self._samples[0]
+        rate = (done - before) / (now - then) if now > then else 0.0
+        self._report(Progress(self._url, done, total, rate))

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from muxi.config.download import DownloadConfig
-    from muxi.download.downloader import Downloader, Progress
+    from muxi.download.downloader import Downloader
+    from muxi.download.progress import Progress
     from muxi.images.report import Report
 
 REVISION = "main"

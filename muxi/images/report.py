@@ -9,7 +9,7 @@ from muxi.download.failure import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from muxi.download.downloader import Progress
+    from muxi.download.progress import Progress
 
 STAGE = "downloading_sif"
 _MEGABYTE = 1_000_000

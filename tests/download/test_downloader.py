@@ -404,6 +404,9 @@ async def test_many_wait_for_one_failure(tmp_path: Path) -> None:
                 nursery.start_soon(wait)
         assert len(mirror.seen) == 1
         assert [error.code for error in failures] == ["ChecksumMismatch"] * 3
+        failures[0].details["operation"] = "mine"
+        assert failures[1].details == {}
+        assert (failures[1].cure, str(failures[1])) == (failures[0].cure, str(failures[0]))
 
 
 async def test_whoever_waits_goes_on_when_the_first_is_cancelled(tmp_path: Path) -> None:
