@@ -32,6 +32,7 @@ SECRET = "muxi_sk_" + "fedcba98" * 7
 OLD_KEY = "MUXI_" + "0123456789abcdef"
 OLD_SECRET = "sk_" + "89abcdef" * 8
 DEADLINE = 60.0
+FIRST_PORT, LAST_PORT = 20000, 32000
 MAIN = "\nfrom muxi.cli.main import main\nmain()"
 
 CONFIG = """
@@ -179,10 +180,14 @@ class LiveServer:
 def free_ports(width: int = 60) -> tuple[int, int]:
     """Return a range for a server's formations in which every port is free now.
 
-    It lies below the ports that systems give out by themselves, and differs from run to run.
+    It lies below the ports that systems give out by themselves, and differs from run to run. Tests that
+    run beside each other (pytest-xdist's workers) have a part of them each.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    part = (LAST_PORT - FIRST_PORT) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = FIRST_PORT + worker * part
     while True:
-        start = random.randrange(19000, 32000 - width)
+        start = random.randrange(first, first + part - width)
         if all(_free(port) for port in range(start, start + width)):
             return start, start + width
 

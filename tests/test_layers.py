@@ -21,7 +21,7 @@ LAYERS = (
     ("rce",),
     ("runtime",),
     ("images", "environment", "containers", "sandbox"),
-    ("process", "download", "telemetry"),
+    ("process", "download", "telemetry", "service"),
     ("registry",),
     ("auth", "config", "observe"),
     ("disk", "locks"),

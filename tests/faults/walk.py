@@ -100,7 +100,7 @@ class Walk:
 
         def count() -> None:
             with httpx.Client(timeout=60, trust_env=False) as client, contextlib.suppress(httpx.HTTPError):
-                while not over.wait(0.005):
+                while not over.wait(0.02):
                     answer = client.get(f"{live.url}/api/{ID}/count")
                     if answer.status_code == 200:
                         self.told.append(int(answer.text))
