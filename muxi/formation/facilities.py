@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from muxi.containers.address import locate
 from muxi.containers.engine import Engine
+from muxi.containers.leftovers import Leftovers
 from muxi.containers.placement import ContainerPlacement
 from muxi.environment.store import Environments
 from muxi.formation.dependencies import Board
@@ -111,12 +112,9 @@ class Facilities:
 
     def _docker(self) -> Docker:
         engine = Engine(partial(locate, self.config.runtime.engine.address, self.variables))
-        self.containers = ContainerPlacement(
-            engine,
-            self.config.server_id,
-            self.config.paths.data_dir / "containers",
-            lambda: self.config.formations.usage_interval,
-        )
+        directory = self.config.paths.data_dir / "containers"
+        leftovers = Leftovers(engine, self.config.server_id, directory, self.registry.containers)
+        self.containers = ContainerPlacement(engine, leftovers, lambda: self.config.formations.usage_interval)
         self.places = {self.containers.name: self.containers}
         runner = Runner(self.library.store, self.config.paths.cache_dir, lambda: self.config.runtime)
         return Docker(engine, self.containers, lambda: self.config.runtime, runner)
