@@ -18,13 +18,14 @@ LAYERS = (
     ("workers",),
     ("api", "proxy"),
     ("formation",),
+    ("rce",),
     ("runtime",),
-    ("containers", "images", "environment"),
-    ("process", "download", "telemetry"),
+    ("images", "environment", "containers", "sandbox"),
+    ("process", "download", "telemetry", "service"),
     ("registry",),
     ("auth", "config", "observe"),
     ("disk", "locks"),
-    ("errors", "files", "timestamps"),
+    ("errors", "files", "timestamps", "trust"),
 )
 # Neighbours that one may look into: keys are part of the configuration.
 NEIGHBOURS = {("config", "auth")}

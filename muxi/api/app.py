@@ -18,11 +18,15 @@ from muxi.api.drafts import DraftRoutes
 from muxi.api.failures import answer_defect, answer_http_error, answer_muxi_error
 from muxi.api.formations import FormationRoutes
 from muxi.api.logs import LogRoutes
+from muxi.api.metrics import PATH as METRICS
+from muxi.api.metrics import MetricsRoutes
+from muxi.api.openapi import OpenApiRoutes
 from muxi.api.operations import OperationRoutes
 from muxi.api.public import PublicRoutes
 from muxi.api.releases import ReleaseRoutes
 from muxi.api.repeats import Repeats
 from muxi.api.routing import route_of
+from muxi.api.runtimes import RuntimeRoutes
 from muxi.api.server import ServerRoutes
 from muxi.api.update import UpdateRoutes
 from muxi.api.validate import ValidateRoutes
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-# The management API gets none of these: nothing on another web site has any business with it.
+# The management API and the metrics get none of these: no other web site has any business with them.
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
@@ -84,7 +88,7 @@ def create_app(parts: ApiParts) -> ApiApp:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # it redirects, and a redirected request has a wrong signature
     repeats = Repeats(parts, parts.receipts)
-    for endpoint in _endpoints(parts):
+    for endpoint in endpoints(parts):
         handler = repeats.wrap(endpoint.handler) if endpoint.may_change else endpoint.handler
         app.add_url_rule(endpoint.rule, endpoint.name, handler, methods=[endpoint.method])
     app.before_request(Guard(parts).check)
@@ -95,10 +99,13 @@ def create_app(parts: ApiParts) -> ApiApp:
     return app
 
 
-def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
-    return (
+def endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
+    """Return all routes; the last one describes them."""
+    found = (
         *PublicRoutes(parts).endpoints(),
         *ServerRoutes(parts).endpoints(),
+        *RuntimeRoutes(parts).endpoints(),
+        *MetricsRoutes(parts).endpoints(),
         *FormationRoutes(parts).endpoints(),
         *DeployRoutes(parts).endpoints(),
         *UpdateRoutes(parts).endpoints(),
@@ -110,10 +117,11 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
         *ReleaseRoutes(parts).endpoints(),
         *ValidateRoutes(parts).endpoints(),
     )
+    return (*found, *OpenApiRoutes(found, parts.version).endpoints())
 
 
 async def _allow_origins(response: Response) -> Response:
     route = route_of(request.url_rule)
-    if route is not None and not route.startswith("/rpc/"):
+    if route is not None and route != METRICS and not route.startswith("/rpc/"):
         response.headers.update(_CORS)
     return response

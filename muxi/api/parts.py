@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from muxi.config.metrics import MetricsConfig
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -144,6 +146,7 @@ class ApiSettings:
     allow_dev_remote: bool = False
     """Whether `/rpc/dev/*` is there at all, and for clients on other machines."""
     known_keys: frozenset[str] = frozenset()
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     max_json_size: int = 32 * 1024 * 1024
     body_chunk_timeout: float = 60.0
     """How long an upload may pause between two pieces; there is no limit on the whole."""
@@ -182,8 +185,14 @@ class ApiParts:
     """What the public port holds, may hold, and has counted (`muxi.proxy.listener.Listener.status`)."""
     program_status: Callable[[], Mapping[str, object]] = dict
     """How this program came to serve, for the status's `server`: its start, upgrades, the last reload."""
+    unready: Callable[[], str] = str
+    """Why requests are better not sent to this server just now; "" when they may be."""
+    code_runner: Callable[[], Mapping[str, object]] = dict
+    """How the code runner stands (`muxi.rce.sidecar.Sidecar.status`)."""
     limits_in_force: Callable[[], Mapping[str, str]] = dict
     """By which means formations are held to their limits (`muxi.process.confinement.Confiner`)."""
+    sandbox_in_force: Callable[[], Mapping[str, str]] = dict
+    """By which means native formations are kept apart from the machine (`muxi.sandbox.sandbox.Sandbox`)."""
     telemetry_standing: Callable[[], Awaitable[Mapping[str, object]]] = _no_telemetry
     """Whether anonymous counts are reported, and the next report (`muxi.telemetry.reporter.Standing`)."""
     count_use: Callable[[str], None] = _not_counted

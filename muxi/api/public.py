@@ -17,7 +17,7 @@ DOCS_URL = "https://muxi.org/docs"
 
 
 class PublicRoutes:
-    """`/health`, `/ping` and `/docs`."""
+    """`/health`, `/livez`, `/readyz`, `/ping` and `/docs`."""
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
@@ -25,6 +25,8 @@ class PublicRoutes:
     def endpoints(self) -> tuple[Endpoint, ...]:
         return (
             Endpoint("GET", "/health", self.health),
+            Endpoint("GET", "/livez", self.livez),
+            Endpoint("GET", "/readyz", self.readyz),
             Endpoint("GET", "/ping", self.ping),
             Endpoint("GET", "/docs", self.docs),
         )
@@ -36,15 +38,31 @@ class PublicRoutes:
         data = {
             "status": "ok",
             "version": version,
+            "uptime": max(0, int(self._parts.now() - self._parts.started_at)),
             "formations": fleet.counts().total,
             "port_pool": ports_object(fleet.ports()),
             "server": {"status": "ok", "version": version},
         }
         return json_response({"success": True, "status": "ok", "version": version, "data": data})
 
+    async def livez(self) -> Response:
+        """Say that the server answers; whoever gets none of this may restart it."""
+        return _text("ok")
+
+    async def readyz(self) -> Response:
+        """Say whether requests are well sent here: not while formations come back, or the server ends."""
+        reason = self._parts.unready()
+        return _text(reason or "ok", 503 if reason else 200)
+
     async def ping(self) -> Response:
         """Answer in text: the Python SDK takes the length of what comes, and a JSON number has none."""
-        return Response("pong", content_type="text/plain; charset=utf-8")
+        return _text("pong")
 
     async def docs(self) -> Response:
         return Response("", 302, {"Location": DOCS_URL}, content_type="text/plain")
+
+
+def _text(text: str, status: int = 200) -> Response:
+    response = Response(text, status, content_type="text/plain; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    return response

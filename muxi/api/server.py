@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from quart import Response, request
 from muxi.api.answers import success
 from muxi.api.parameters import MOST_BYTES, line_count
 from muxi.api.routing import Endpoint
+from muxi.api.runtimes import presence_objects
 from muxi.api.views import counts_object, ports_object
+from muxi.process import memory
 from muxi.process.output import tail
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class ServerRoutes:
             "version": parts.version,
             "uptime": max(0, int(parts.now() - parts.started_at)),
             "port": settings.port,
+            "memory": await trio.to_thread.run_sync(memory.held_by, os.getpid()),
             **parts.program_status(),
         }
         runtime = {
@@ -50,6 +54,7 @@ class ServerRoutes:
             "versions": [f"python {platform.python_version()}"],
         }
         formations = counts_object(parts.fleet.counts())
+        runtimes = parts.facilities.runtimes
         return success(
             {
                 "server": server,
@@ -57,8 +62,11 @@ class ServerRoutes:
                 "ports": ports,
                 "port_pool": ports,
                 "runtime": runtime,
+                "runtimes": presence_objects(await runtimes.seen(), runtimes.preferred),
+                "rce": dict(parts.code_runner()),
                 "proxy": dict(parts.proxy_status()),
                 "limits": dict(parts.limits_in_force()),
+                "sandbox": dict(parts.sandbox_in_force()),
             }
         )
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from muxi.formation.check import Verdict
     from muxi.formation.manifest import Manifest
     from muxi.formation.upload import Upload
+    from muxi.runtime.choice import Choice
 
 
 class ValidateRoutes:
@@ -44,7 +45,7 @@ class ValidateRoutes:
         return (Endpoint("POST", "/rpc/formations/validate", self.validate),)
 
     async def validate(self) -> Response:
-        """Answer what the bundle is, and whether it would be a deploy or an update; else the error."""
+        """Answer what the bundle is, what it would run on, and if it would be an update; else the error."""
         wanted = await self._intake.from_either()
         formation_id, version = wanted.formation_id, wanted.version
         if formation_id is not None and id_problem(formation_id) is None:
@@ -52,19 +53,28 @@ class ValidateRoutes:
         async with wanted.open() as pieces:
             upload = await self._intake.receive(pieces)
         try:
-            found = await self._check(upload, formation_id, version)
+            found, choice = await self._check(upload, formation_id, version)
         finally:
             await upload.discard()
-        return success({"valid": True, **asdict(found), "action": self._action(found.id)})
+        return success(
+            {
+                "valid": True,
+                **asdict(found),
+                "action": self._action(found.id),
+                "runtime": {"name": choice.name, "reason": choice.reason},
+            }
+        )
 
-    async def _check(self, upload: Upload, formation_id: str | None, version: str | None) -> Verdict:
+    async def _check(
+        self, upload: Upload, formation_id: str | None, version: str | None
+    ) -> tuple[Verdict, Choice]:
         workplace = self._facilities.workspace / f"validate-{secrets.token_hex(8)}"
         try:
             manifest, bundle = await trio.to_thread.run_sync(
                 partial(self._work, upload, workplace, formation_id, version)
             )
-            await self._facilities.runtimes.check(manifest, bundle.root)
-            return verdict(manifest, bundle)
+            choice = await self._facilities.runtimes.check(manifest, bundle.root)
+            return verdict(manifest, bundle), choice
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(remove_tree, workplace)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from muxi.process.spec import ExitReport
     from muxi.process.usage import Usage
     from muxi.registry.traffic import Distribution, TrafficView
+    from muxi.runtime.pin import Pin
 
 STATUSES = ("starting", "running", "unhealthy", "stopping", "stopped", "crashed", "restarting")
 
@@ -42,6 +43,7 @@ def formation_item(view: FormationView) -> dict[str, object]:
         "operation_id": view.operation_id,
         "drain": drain_object(view.drain),
         "usage": _usage(view.usage),
+        "runtime": pin_object(view.runtime),
     }
 
 
@@ -144,6 +146,13 @@ def _exit(report: ExitReport | None) -> dict[str, object] | None:
         "at": rfc3339(report.at),
         "description": report.describe(),
     }
+
+
+def pin_object(pin: Pin | None) -> dict[str, str] | None:
+    """Show what a formation runs on, what exactly of it, and why; None while nobody knows."""
+    if pin is None:
+        return None
+    return {"name": pin.runtime, "version": pin.version, "artifact": pin.artifact, "reason": pin.reason}
 
 
 def drain_object(view: DrainView | None) -> dict[str, int] | None:

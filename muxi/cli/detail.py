@@ -56,10 +56,18 @@ def facts(answer: Mapping[str, object]) -> list[tuple[str, str]]:
     ]
     known.append(("PID", as_text(answer.get("pid") or None)))
     known.append(("Version", semantic_version(answer)))
+    known.append(("Runtime", runtime_text(group(answer, "runtime"))))
     known.append(("Uptime", duration_text(answer.get("uptime"))))
     known += usage_facts(group(answer, "usage"))
     known.append(("Last exit", last_exit(answer.get("last_exit"))))
     return [(name, value) for name, value in known if value]
+
+
+def runtime_text(runtime: Mapping[str, object]) -> str:
+    """Say what it runs on, and why."""
+    what = " ".join(filter(None, (as_text(runtime.get("name")), as_text(runtime.get("version")))))
+    reason = as_text(runtime.get("reason"))
+    return f"{what} ({reason})" if what and reason else what
 
 
 def usage_facts(usage: Mapping[str, object]) -> list[tuple[str, str]]:

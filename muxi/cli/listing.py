@@ -14,7 +14,9 @@ from muxi.cli.status import group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COLUMNS = ("id", "status", "version", "port", "pid", "uptime", "restarts", "memory", "cpu", "procs")
+COLUMNS = (
+    "id", "status", "version", "port", "pid", "uptime", "restarts", "memory", "cpu", "procs", "runtime",
+)  # fmt: skip
 
 
 @click.command("list")
@@ -55,6 +57,7 @@ def row(item: Mapping[str, object]) -> tuple[str, ...]:
         size_text(usage.get("memory")),
         cpu_text(usage.get("cpu_seconds")),
         as_text(usage.get("processes")),
+        as_text(group(item, "runtime").get("name")),
     )
 
 

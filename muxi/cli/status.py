@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from muxi.cli import options
-from muxi.cli.output import as_text, duration_text, print_facts, print_json
+from muxi.cli.output import as_text, duration_text, print_facts, print_json, size_text
 from muxi.cli.settings import connect
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("status")
 @options.as_json
 def command(as_json: bool) -> None:
-    """Show the running server's state: version, uptime, formations and ports."""
+    """Show the running server's state: version, uptime, formations, ports and runtimes."""
     with connect() as client:
         health = client.get("/health")
         status = client.get("/rpc/server/status")
@@ -30,7 +30,7 @@ def command(as_json: bool) -> None:
 def sections(
     url: str, health: Mapping[str, object], status: Mapping[str, object]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Arrange both answers for a person; an older server tells of no limits."""
+    """Arrange both answers for a person; an older server tells of less."""
     server, formations = group(status, "server"), group(status, "formations")
     ports = group(status, "ports") or group(status, "port_pool")
     arranged = {
@@ -40,13 +40,37 @@ def sections(
             ("ID", as_text(server.get("server_id") or server.get("id"))),
             ("Version", as_text(server.get("version"))),
             ("Uptime", duration_text(server.get("uptime"))),
+            ("Memory", size_text(server.get("memory"))),
             *_upgraded(server),
         ],
         "Formations": facts(formations),
+        **_if_any("Runtimes", runtimes(status.get("runtimes"))),
+        **_if_any("Code runner", facts(group(status, "rce"))),
         "Ports": facts(ports),
     }
-    limits = facts(group(status, "limits"))
-    return {**arranged, "Limits held by": limits} if limits else arranged
+    for title, name in (("Limits held by", "limits"), ("Sandbox", "sandbox")):
+        if told := facts(group(status, name)):
+            arranged[title] = told
+    return arranged
+
+
+def _if_any(title: str, said: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+    return {title: said} if said else {}
+
+
+def runtimes(found: object) -> list[tuple[str, str]]:
+    """Say of each runtime which version it is and where, or why it can't be used."""
+    known = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [(as_text(one.get("name")), _runtime(one)) for one in known]
+
+
+def _runtime(one: Mapping[str, object]) -> str:
+    preferred = " (preferred)" if one.get("preferred") is True else ""
+    if one.get("available") is True:
+        what = " ".join(filter(None, (as_text(one.get("version")), as_text(one.get("where")))))
+        return f"{what or 'present'}{preferred}"
+    why = "; ".join(filter(None, (as_text(one.get("problem")), as_text(one.get("cure")))))
+    return f"not usable{preferred}: {why}"
 
 
 def facts(values: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -18,9 +18,10 @@ import trio
 from muxi.cli import options
 from muxi.cli.client import Upload
 from muxi.cli.failures import FAILURE
-from muxi.cli.output import print_json
+from muxi.cli.output import as_text, print_json
 from muxi.cli.pack import pack
 from muxi.cli.settings import connect, load_settings, paths
+from muxi.cli.status import group
 from muxi.environment.store import Environments
 from muxi.errors import FormationFailed, MuxiError, OperatorError
 from muxi.formation.bundle import extract
@@ -83,6 +84,10 @@ def _check_here(bundle: Path, extracted: Path) -> tuple[Verdict, list[str]]:
         trio.run(runtimes.check, manifest, made.root)
     except FormationFailed as error:  # it need not be on this machine
         return verdict(manifest, made), [error.message]
+    except MuxiError as error:
+        if error.code != "RuntimeUnavailable":
+            raise
+        return verdict(manifest, made), [error.message]
     return verdict(manifest, made), []
 
 
@@ -114,6 +119,9 @@ def _tell(found: dict[str, object]) -> None:
     if found["server"]:
         done = "updated" if found.get("action") == "update" else "deployed as a new formation"
         click.echo(f"On the server it would be {done}.")
+    runtime = group(found, "runtime")
+    if runtime:
+        click.echo(f"It would run on {as_text(runtime.get('name'))}: {as_text(runtime.get('reason'))}.")
     warnings = found["warnings"]
     assert isinstance(warnings, list)
     for warning in warnings:

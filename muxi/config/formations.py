@@ -1,6 +1,7 @@
 """The settings of formations: where they live, how they are started, watched, restarted and kept.
 
-Durations are float seconds, sizes int bytes. What they may use of the machine is in `muxi.config.limits`.
+Durations are float seconds, sizes int bytes. What they may use of the machine is in
+`muxi.config.limits`, how they are kept apart from it in `muxi.config.isolation`.
 """
 
 # ruff: noqa: RUF009 - `key` and `group` give dataclass fields; their values are immutable
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from muxi.config.limits import FormationLimits
+from muxi.config.isolation import FormationIsolation
 from muxi.config.schema import (
     Kind,
     boolean,
@@ -121,7 +122,7 @@ class DraftLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class FormationsConfig(FormationLimits):
+class FormationsConfig(FormationIsolation):
     runtime_type: str = key(
         "native", choice("native", "docker", "singularity"), "How MUXI formations run.", pending=True
     )

@@ -22,6 +22,7 @@ from muxi.config.formations import (
     HealthCheckConfig,
     LivenessConfig,
 )
+from muxi.config.metrics import MetricsConfig
 from muxi.config.proxy import ProxyConfig
 from muxi.config.runtime import RceConfig, RuntimeConfig
 from muxi.config.schema import (
@@ -55,6 +56,7 @@ __all__ = [
     "KeyPair",
     "LivenessConfig",
     "LoggingConfig",
+    "MetricsConfig",
     "Paths",
     "ProxyConfig",
     "RceConfig",
@@ -207,6 +209,7 @@ class Config:
     runtime: RuntimeConfig = group(RuntimeConfig, "The MUXI runtime.")
     environments: EnvironmentsConfig = group(EnvironmentsConfig, "The Python environments of formations.")
     download: DownloadConfig = group(DownloadConfig, "How runtimes and models are fetched.")
+    metrics: MetricsConfig = group(MetricsConfig, "Counts for Prometheus, at `/metrics`.")
     rce: RceConfig = group(RceConfig, "The code runner of MUXI formations.")
     logging: LoggingConfig = group(LoggingConfig, "The server's own log, and the audit log.")
     telemetry: bool = key(True, boolean(), "Whether anonymous counts are reported, an hour's at a time.")

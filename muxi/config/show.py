@@ -62,6 +62,8 @@ def as_dict(config: Config) -> dict[str, object]:
     assert isinstance(plain, dict)
     if config.rce.auth_token:
         plain["rce"]["auth_token"] = mask_secret(config.rce.auth_token)
+    if config.metrics.token:
+        plain["metrics"]["token"] = mask_secret(config.metrics.token)
     return plain
 
 

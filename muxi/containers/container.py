@@ -124,7 +124,7 @@ class Container:
                 self._report = await self._end(expected=expected)
             except (EngineUnavailable, EngineRefused) as error:
                 log.warning("container lost", container=self.container_id[:12], reason=error.message)
-                self._keeping.leftovers.lose(self.container_id, self._token_sha256)
+                await self._keeping.leftovers.lose(self.container_id, self._token_sha256)
                 self._report = ExitReport(None, None, expected, at=time.time(), cause=LOST)
         return self._report
 
@@ -140,7 +140,7 @@ class Container:
             await self._wait_for_end()
         facts = await self._inspect()
         if facts is None:
-            await self._keeping.leftovers.forget(self.container_id)
+            await self._forget()
             return ExitReport(None, None, expected, at=time.time(), cause="somebody removed its container")
         if facts.state.running:
             raise _does_not_end(self.container_id)
@@ -153,9 +153,13 @@ class Container:
             await remove(self._engine, self.container_id)
         except (EngineUnavailable, EngineRefused) as error:
             log.warning("container not removed", container=self.container_id[:12], reason=error.message)
-            self._keeping.leftovers.lose(self.container_id, self._token_sha256)
+            await self._keeping.leftovers.lose(self.container_id, self._token_sha256)
         else:
-            await self._keeping.leftovers.forget(self.container_id)
+            await self._forget()
+
+    async def _forget(self) -> None:
+        leftovers = self._keeping.leftovers
+        await leftovers.forget(leftovers.path(self.container_id))
 
     async def _wait_for_end(self) -> None:
         """Return when it has ended, is gone, or its engine has been away for too long."""
@@ -163,15 +167,13 @@ class Container:
         while True:
             try:
                 async with self._engine.stream("POST", path, params={"condition": "not-running"}) as answer:
-                    async for _ in answer:
-                        pass
+                    if b"StatusCode" in b"".join([piece async for piece in answer]):
+                        return  # an engine that is about to end says nothing, and closes
             except EngineRefused as error:
                 if error.answer == 404:
                     return
-            except EngineUnavailable:
-                pass
-            else:
-                return
+            except EngineUnavailable as error:
+                log.info("engine away", container=self.container_id[:12], reason=error.message)
             if not await self._engine_is_back():
                 return
 

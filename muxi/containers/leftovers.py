@@ -1,10 +1,8 @@
-"""Containers of ours that nobody looks after any more, and clearing them away.
+"""Containers of ours that could not be ended or removed when it was time, and doing it later.
 
-There are two traces of such a one. Its token, which the registry had on disk before it was made: it
-is a label of the container. And the file that says how far its output is copied, which is there as
-long as the container is: one that no handle holds and no record names is left over. So also a
-container that could not be ended, because its engine was away, is ended when that is back, even by
-a later server. Its last output is copied first.
+Mostly because the engine was away. There are two traces of such a one. Its token, which was on disk
+before it was made, is a label of the container. And the file that says how far its output is copied
+gets another name, so that a later server clears it away as well. Its last output is copied first.
 """
 
 from __future__ import annotations
@@ -25,33 +23,27 @@ from muxi.containers.journal import Journal
 from muxi.containers.wire import ContainerFacts, ContainerListed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from muxi.containers.engine import Engine
+    from muxi.registry.records import ProcessRecord
 
 log = structlog.get_logger()
 
 STOP_SECONDS: Final = 10.0
 COPY_SECONDS: Final = 5.0
+LOST: Final = ".lost"
 
 
 class Leftovers:
-    """Those of one server. `held` are the ids of containers that are looked after.
+    """Those of one server. `directory` holds the files of how far output is copied."""
 
-    `directory` holds the files of how far output is copied; `recorded` gives the ids that the
-    registry names: these may still be adopted.
-    """
-
-    def __init__(
-        self, engine: Engine, server_id: str, directory: Path, recorded: Callable[[], Collection[str]]
-    ) -> None:
-        self.held: set[str] = set()
+    def __init__(self, engine: Engine, server_id: str, directory: Path) -> None:
+        self.server_id = server_id
         self._tokens: set[str] = set()
         self._engine = engine
-        self.server_id = server_id
         self._directory = directory
-        self._recorded = recorded
 
     def path(self, container_id: str) -> Path:
         """Return the file of how far a container's output is copied."""
@@ -63,45 +55,43 @@ class Leftovers:
             known.get(TOKEN_LABEL, ""), token_sha256
         )
 
-    def lose(self, container_id: str, token_sha256: str) -> None:
+    async def lose(self, container_id: str, token_sha256: str) -> None:
         """Take note of one that could not be cleared away now."""
-        self.held.discard(container_id)
         self._tokens.add(token_sha256)
+        path = self.path(container_id)
+        with trio.CancelScope(shield=True), suppress(OSError):  # without a file its token has to do
+            await trio.to_thread.run_sync(path.rename, path.with_suffix(LOST))
 
-    async def end(self, token_sha256: str, grace: float) -> bool:
-        """Ask all with this token to end, kill them after `grace` seconds; say whether all are gone."""
+    async def end(self, record: ProcessRecord, grace: float) -> bool:
+        """Ask what a record tells of to end, kill it after `grace` seconds; say whether it is all gone."""
         try:
-            for found in await self._marked(token_sha256):
+            for found in await self._marked(record.token_sha256):
                 with suppress(EngineRefused):  # it does not run
                     params = {"t": str(max(1, round(grace)))}
                     path = f"/containers/{found}/stop"
                     await self._engine.send("POST", path, params=params, seconds=grace + STOP_SECONDS)
-                await self._dispose(found)
+                await self._dispose(found, self.path(found))
         except (EngineUnavailable, EngineRefused) as error:
             log.warning("leftover container not ended", reason=error.message)
-            self._tokens.add(token_sha256)
+            await self.lose(record.container or "unknown", record.token_sha256)
             return False
         return True
 
     async def clear(self, token_sha256: str = "") -> None:
         """Clear away all there are, and what has this token. Raises EngineUnavailable, EngineRefused."""
+        for path in await trio.to_thread.run_sync(self._lost):
+            await self._dispose_lost(path)
         for token in {*self._tokens, token_sha256} - {""}:
             for found in await self._marked(token):
-                await self._dispose(found)
+                await self._dispose(found, self.path(found))
             self._tokens.discard(token)
-        for container_id in await trio.to_thread.run_sync(self._files):
-            if container_id not in self.held and container_id not in self._recorded():
-                await self._dispose_abandoned(container_id)
 
-    async def forget(self, container_id: str) -> None:
-        """Take note that a container has been removed."""
-        self.held.discard(container_id)
-        await trio.to_thread.run_sync(partial(self.path(container_id).unlink, missing_ok=True))
+    async def forget(self, path: Path) -> None:
+        """Remove the file of a container that has been removed."""
+        await trio.to_thread.run_sync(partial(path.unlink, missing_ok=True))
 
-    def _files(self) -> list[str]:
-        with suppress(FileNotFoundError):
-            return [path.stem for path in self._directory.glob("*.json")]
-        return []
+    def _lost(self) -> list[Path]:
+        return sorted(self._directory.glob(f"*{LOST}"))
 
     async def _marked(self, token_sha256: str) -> list[str]:
         """Return the ids of all containers, in whatever state, that carry this token."""
@@ -111,31 +101,31 @@ class Leftovers:
         )
         return [one.id for one in found if self.is_ours(one.labels, token_sha256)]
 
-    async def _dispose_abandoned(self, container_id: str) -> None:
+    async def _dispose_lost(self, path: Path) -> None:
         try:
-            facts = await self._engine.get(f"/containers/{container_id}/json", ContainerFacts)
+            facts = await self._engine.get(f"/containers/{path.stem}/json", ContainerFacts)
         except EngineRefused as error:
             if error.answer != 404:
                 raise
-            return await self.forget(container_id)
+            return await self.forget(path)
         if facts.labels.get(SERVER_LABEL) == self.server_id:
-            log.warning("leftover container removed", container=container_id[:12], name=facts.name)
-            await self._dispose(container_id)
+            log.warning("leftover container removed", container=facts.id[:12], name=facts.name)
+            await self._dispose(facts.id, path)
         return None
 
-    async def _dispose(self, container_id: str) -> None:
+    async def _dispose(self, container_id: str, path: Path) -> None:
         """Kill and remove a container, after its last output has been copied."""
         with suppress(EngineRefused):  # it does not run
             await self._engine.send("POST", f"/containers/{container_id}/kill")
         try:
-            journal = await trio.to_thread.run_sync(Journal.resume, self.path(container_id))
+            journal = await trio.to_thread.run_sync(Journal.resume, path)
         except OSError as error:
             log.warning("output not complete", container=container_id[:12], reason=error.strerror)
             journal = None
         if journal is not None:
             await Copying(self._engine, container_id, journal).finish(COPY_SECONDS)
         await remove(self._engine, container_id)
-        await self.forget(container_id)
+        await self.forget(path)
 
 
 async def remove(engine: Engine, container_id: str) -> None:

@@ -88,12 +88,11 @@ class ContainerPlacement:
             or not self._leftovers.is_ours(facts.labels, record.token_sha256)
         ):
             return None
-        self._leftovers.held.add(facts.id)
         journal = await self._journal(facts.id, spec)
         return Container(self._keeping, facts, spec, journal, record.token_sha256, adopted=True)
 
     async def end_leftover(self, record: ProcessRecord, grace: float) -> bool:
-        return await self._leftovers.end(record.token_sha256, grace)
+        return await self._leftovers.end(record, grace)
 
     async def tidy(self) -> None:
         """Clear away what earlier servers could not, if the engine can be asked just now."""
@@ -106,25 +105,24 @@ class ContainerPlacement:
         made = name = f"muxi-{spec.process_id}-{secrets.token_hex(4)}"
         try:
             made = await self._create(name, body, spec)
-            self._leftovers.held.add(made)
             journal = await self._journal(made, spec, fresh=True)
             await self._engine.send("POST", f"/containers/{made}/start", seconds=CREATE_SECONDS)
             facts = await self._engine.get(f"/containers/{made}/json", ContainerFacts)
         except BaseException:
             with trio.move_on_after(UNDO_SECONDS, shield=True):
-                await self._undo(made)
+                await self._undo(made, token_sha256)
             raise
         return Container(self._keeping, facts, spec, journal, token_sha256, adopted=False)
 
-    async def _undo(self, made: str) -> None:
+    async def _undo(self, made: str, token_sha256: str) -> None:
         """Remove one that did not come to be, by its id or, where that is not known, its name."""
         try:
             await remove(self._engine, made)
         except (EngineUnavailable, EngineRefused) as error:
             log.warning("container not removed", container=made[:12], reason=error.message)
-            self._leftovers.held.discard(made)
+            await self._leftovers.lose(made, token_sha256)
         else:
-            await self._leftovers.forget(made)
+            await self._leftovers.forget(self._leftovers.path(made))
 
     async def _create(self, name: str, body: dict[str, object], spec: ContainerSpec) -> str:
         params = {"name": name} | ({"platform": spec.platform} if spec.platform else {})

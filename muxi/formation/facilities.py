@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from muxi.containers.address import locate
-from muxi.containers.engine import Engine
-from muxi.containers.leftovers import Leftovers
-from muxi.containers.placement import ContainerPlacement
-from muxi.environment.store import Environments
 from muxi.formation.dependencies import Board
 from muxi.formation.drafts import Draft
 from muxi.formation.history import History
+from muxi.formation.outfit import outfit
 from muxi.formation.releases import Releases, workspace
 from muxi.formation.view import LogFiles
-from muxi.images.library import Library, library
 from muxi.process.confinement import Confiner
 from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
-from muxi.runtime.catalogue import Runtimes
-from muxi.runtime.docker import Docker
-from muxi.runtime.muxi_python import MuxiPython
-from muxi.runtime.native import Native
-from muxi.runtime.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,12 +24,18 @@ if TYPE_CHECKING:
     import trio
 
     from muxi.config.model import Config
+    from muxi.containers.placement import ContainerPlacement
+    from muxi.environment.store import Environments
+    from muxi.images.library import Library
     from muxi.process.handle import Handle
     from muxi.process.placement import Placement
     from muxi.process.spec import ProcessSpec
+    from muxi.rce.sidecar import Sidecar
     from muxi.registry.ports import PortPool
     from muxi.registry.routes import RouteTable
     from muxi.registry.store import Registry
+    from muxi.runtime.catalogue import Runtimes
+    from muxi.sandbox.sandbox import Sandbox
 
 Happening = Literal["crash", "restart", "failed check"]
 
@@ -62,6 +57,7 @@ class Facilities:
     `server_url` is what formations are told of us, `search_path` the PATH their programs are
     looked up on, `restoring` bounds how many are started at once when the server starts, `confiner`
     limits their processes and knows them all, `board` shows who is healthy to those that depend on it.
+    `sidecar` is the code runner, which MUXI formations may use.
     `places` are where processes run that are no children of ours, by the names that records have.
     `log_problems` says, by id, why a formation's output can't be kept as it should. `happened` is
     told of each `Happening` with a formation's process, to count it. `variables` are the server's
@@ -76,6 +72,7 @@ class Facilities:
     search_path: str
     restoring: trio.CapacityLimiter
     confiner: Confiner = field(default_factory=Confiner)
+    sidecar: Sidecar | None = None
     log_problems: Mapping[str, str] = field(default_factory=dict)
     history: History = field(default_factory=History)
     happened: Callable[[Happening], None] = _not_counted
@@ -84,40 +81,15 @@ class Facilities:
     library: Library = field(init=False)
     environments: Environments = field(init=False)
     runtimes: Runtimes = field(init=False)
+    sandbox: Sandbox = field(init=False)
     containers: ContainerPlacement = field(init=False)
     places: Mapping[str, Placement] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.library = library(lambda: self.config)
-        self.environments = Environments(
-            self.config.paths.data_dir,
-            self.config.paths.cache_dir,
-            self.search_path,
-            lambda: self.config.environments,
-            self.variables,
-        )
-        self.runtimes = Runtimes(
-            (
-                Native(self.search_path, self.environments),
-                MuxiPython(
-                    self.environments,
-                    lambda: self.config.runtime,
-                    self.config.paths.cache_dir,
-                    telemetry=self.variables.get("MUXI_TELEMETRY") != "0",
-                ),
-                self._docker(),
-            ),
-            self.config.runtime.preferred,
-        )
-
-    def _docker(self) -> Docker:
-        engine = Engine(partial(locate, self.config.runtime.engine.address, self.variables))
-        directory = self.config.paths.data_dir / "containers"
-        leftovers = Leftovers(engine, self.config.server_id, directory, self.registry.containers)
-        self.containers = ContainerPlacement(engine, leftovers, lambda: self.config.formations.usage_interval)
+        made = outfit(lambda: self.config, self.search_path, self.variables)
+        self.library, self.environments, self.sandbox = made.library, made.environments, made.sandbox
+        self.containers, self.runtimes = made.containers, made.runtimes
         self.places = {self.containers.name: self.containers}
-        runner = Runner(self.library.store, self.config.paths.cache_dir, lambda: self.config.runtime)
-        return Docker(engine, self.containers, lambda: self.config.runtime, runner)
 
     @property
     def formations_dir(self) -> Path:

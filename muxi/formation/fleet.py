@@ -83,6 +83,11 @@ class Fleet:
         for owner in self._owners.values():
             owner.publish()
 
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more orders, because the server ends or makes way."""
+        return self._closing
+
     def interrupt(self) -> None:
         """Take no more orders, and cancel and undo those under way: their watchers are told."""
         self._closing = True

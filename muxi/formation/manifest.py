@@ -25,6 +25,7 @@ DEFAULT_VERSION = "1.0.0"
 NATIVE_APP = "app.py"
 Strategy = Literal["blue-green", "recreate"]
 STRATEGIES: Final[tuple[Strategy, Strategy]] = ("blue-green", "recreate")
+RCE_VARIABLES: Final = ("MUXI_RCE_URL", "MUXI_RCE_TOKEN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,8 @@ class Manifest:
     no environment made of its requirements.
     A native one without `command` is its `app.py`. `env` may hold secrets and is in no repr.
     `depends_on` are the formations that are to be healthy before this one is started; `strategy`
-    is how one process of it takes the place of another (`muxi.formation.replace`).
+    is how one process of it takes the place of another (`muxi.formation.replace`). `sandbox` says
+    whether its process is to be kept apart from the machine (`muxi.sandbox.demand`).
     """
 
     file_name: str
@@ -55,12 +57,15 @@ class Manifest:
     image: str | None = None
     command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    own_rce: bool = False
+    """Whether it says itself which code runner it uses, in a block `rce:` or in its `env`."""
     health: HealthOptions = field(default_factory=HealthOptions)
     stop_timeout: float | None = None
     proxy: ProxyOptions = field(default_factory=ProxyOptions)
     resources: ResourceOptions = field(default_factory=ResourceOptions)
     depends_on: tuple[str, ...] = ()
     strategy: Strategy = "blue-green"
+    sandbox: bool | None = None
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -120,6 +125,7 @@ def _read_fields(
 ) -> Manifest:
     formation_id = fields.line("id") or ""
     _check_id(fields, formation_id, problems)
+    env = fields.variables("env")
     manifest = Manifest(
         file_name=file_name,
         id=formation_id,
@@ -136,13 +142,15 @@ def _read_fields(
         environment=fields.value("environment", parse_boolean) is not False,
         image=fields.line("image"),
         command=fields.words("command"),
-        env=fields.variables("env"),
+        env=env,
+        own_rce=fields.has("rce") or any(name in env for name in RCE_VARIABLES),
         health=read_health(fields),
         stop_timeout=fields.duration("stop_timeout"),
         proxy=read_options(fields),
         resources=read_resources(fields),
         depends_on=_dependencies(fields, formation_id),
         strategy=fields.value("strategy", _strategy) or STRATEGIES[0],
+        sandbox=fields.value("sandbox", parse_boolean),
     )
     _check_kind(manifest, fields, bundle_names, problems)
     return manifest

@@ -12,7 +12,7 @@ from muxi.formation.resources import process_limits
 from muxi.runtime.runtime import Request, Surroundings, tell_nobody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from muxi.formation.facilities import Facilities
     from muxi.formation.manifest import Manifest
@@ -54,13 +54,15 @@ async def read_plan(
     prepared = await facilities.runtimes.prepare(request)
 
     def spec(port: int) -> ProcessSpec:
-        return prepared.spec(surroundings(facilities, formation_id, manifest, port))
+        return prepared.spec(surroundings(facilities, formation_id, manifest, prepared.pin.runtime, port))
 
     spec(0)
     return Plan(release, manifest, prepared, spec)
 
 
-def surroundings(facilities: Facilities, formation_id: str, manifest: Manifest, port: int) -> Surroundings:
+def surroundings(
+    facilities: Facilities, formation_id: str, manifest: Manifest, runtime: str, port: int
+) -> Surroundings:
     """Return what the server gives to a live formation's process."""
     logs = facilities.log_files(formation_id)
     return Surroundings(
@@ -73,5 +75,13 @@ def surroundings(facilities: Facilities, formation_id: str, manifest: Manifest, 
         defaults=facilities.health_check(),
         stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
         search_path=facilities.search_path,
+        extra_env=code_runner(facilities, manifest, runtime),
         limits=process_limits(manifest.resources, facilities.config.formations),
     )
+
+
+def code_runner(facilities: Facilities, manifest: Manifest, runtime: str) -> Mapping[str, str]:
+    """Return how a formation on this runtime reaches the server's code runner, unless it has its own."""
+    if manifest.own_rce or facilities.sidecar is None:
+        return {}
+    return facilities.sidecar.variables(runtime)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from muxi.process import exits, failure, listeners, procfs, tree
+from muxi.process import exits, failure, listeners, procfs, scratch, tree
 from muxi.process.confinement import Confiner
 from muxi.process.identity import KILL_TIMEOUT, Identity, still_ours
 from muxi.process.spec import ExitReport
@@ -99,6 +99,7 @@ class Adopted:
             self._report = self._confinement.explain(self._reap(expected=expected))
             self._confinement.close()
             self.let_go()
+            await scratch.clear_away(self._spec.scratch)
         return self._report
 
     def let_go(self) -> None:

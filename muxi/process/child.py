@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from muxi.process import exits, failure, listeners, procfs, tree
+from muxi.process import exits, failure, listeners, procfs, scratch, tree
 from muxi.process.identity import KILL_TIMEOUT, identify
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Child:
                 await self._family.gone()
                 await self._dismiss(signal.SIGKILL)
             self._report = self._reap(expected=expected)
+            await scratch.clear_away(self._spec.scratch)
         return self._report
 
     def let_go(self) -> None:

@@ -47,6 +47,11 @@ def owned(host: str, port: int, pids: Iterable[int]) -> bool | None:
     return False if told else None
 
 
+def addresses(port: int) -> set[str]:
+    """Return the addresses on which anybody listens at this port; none where there is no /proc."""
+    return {address for address, _ in _rows(port)}
+
+
 def _listening(host: str, port: int) -> set[int]:
     """Return the inodes of the sockets that a connection to this address may reach."""
     exact: set[int] = set()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi.errors import FormationFailed, MuxiError, OperatorError, StorageError
+from muxi.process import scratch
 from muxi.process.confinement import Confiner
 from muxi.process.newborn import Newborn
 from muxi.process.output import end_position
@@ -90,8 +91,21 @@ async def spawn(
 def _prepare(
     spec: ProcessSpec, token: str, confiner: Confiner
 ) -> tuple[int, int, tuple[int, int], Group | None]:
+    _make_scratch(spec.scratch)
     stdout, stderr, log_starts = _open_outputs(spec)
     return stdout, stderr, log_starts, confiner.prepare(spec, hash_token(token.encode()))
+
+
+def _make_scratch(directory: Path | None) -> None:
+    try:
+        if directory is not None:
+            scratch.make_empty(directory)
+    except OSError as error:
+        raise StorageError(
+            f"The directory {directory} for temporary files can't be made: {error.strerror}.",
+            stage=STAGE,
+            cure="Make the cache directory writable for the server, and see that its disk has room.",
+        ) from error
 
 
 def _open_outputs(spec: ProcessSpec) -> tuple[int, int, tuple[int, int]]:
@@ -121,8 +135,9 @@ def _open_output(path: Path) -> tuple[int, int]:
 def _start(
     system: System, spec: ProcessSpec, token: str, stdout: int, stderr: int
 ) -> subprocess.Popen[bytes]:
+    marks = dict.fromkeys((*spec.token_variables, TOKEN_VARIABLE), token)
     try:
-        return system.start(spec, {**spec.env, TOKEN_VARIABLE: token}, stdout, stderr)
+        return system.start(spec, {**spec.env, **marks}, stdout, stderr)
     except OSError as error:
         raise _explain(error, spec) from error
     except (ValueError, IndexError) as error:  # a NUL byte, "=" in a variable's name, an empty command

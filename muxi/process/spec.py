@@ -37,6 +37,10 @@ class ProcessSpec:
     token: str = field(default="", repr=False)
     """What marks every process of this specification as ours; "": a new one for each."""
     limits: Limits = NO_LIMITS
+    scratch: Path | None = None
+    """A directory of its own for temporary files: made before each start, empty, and removed in the end."""
+    token_variables: tuple[str, ...] = ()
+    """Further variables with the token, for a program that clears the environment of what it starts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,6 @@ class Registry:
         entries = (entry for record in self.records.values() for entry in (record.process, record.other))
         return [entry.pid for entry in entries if entry is not None and entry.pid]
 
-    def containers(self) -> set[str]:
-        """Return the ids of the containers that the records name."""
-        entries = (entry for record in self.records.values() for entry in (record.process, record.other))
-        return {entry.container for entry in entries if entry is not None and entry.container}
-
     def remove(self, formation_id: str) -> None:
         if self.records.pop(formation_id, None) is not None:
             self._saver.mark()

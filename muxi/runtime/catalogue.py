@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import trio
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from muxi.runtime.choice import Choice
     from muxi.runtime.program import Program
     from muxi.runtime.runtime import Prepared, Presence, Request, Runtime
+
+FRESH_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 2.0
 
 
 class Runtimes:
@@ -25,6 +30,8 @@ class Runtimes:
         """`preferred` is what MUXI formations are to run on, where there is a choice."""
         self._by_name = {runtime.name: runtime for runtime in runtimes}
         self.preferred = preferred
+        self._seen: Mapping[str, Presence] = {}
+        self._seen_at = -math.inf
 
     async def presences(self) -> Mapping[str, Presence]:
         """Look which can be used here, side by side."""
@@ -36,12 +43,24 @@ class Runtimes:
         async with trio.open_nursery() as nursery:
             for runtime in self._by_name.values():
                 nursery.start_soon(look, runtime)
-        return {name: found[name] for name in self._by_name}
+        self._seen, self._seen_at = {name: found[name] for name in self._by_name}, trio.current_time()
+        return self._seen
 
-    async def check(self, program: Program, release_dir: Path) -> None:
-        """Say what would keep a program from running here, without network or change. Raises MuxiError."""
+    async def seen(self) -> Mapping[str, Presence]:
+        """Return what was found `FRESH_SECONDS` ago at most; or what was known, if looking takes long."""
+        if trio.current_time() - self._seen_at > FRESH_SECONDS:
+            with trio.move_on_after(LOOK_SECONDS):
+                return await self.presences()
+        return self._seen
+
+    async def check(self, program: Program, release_dir: Path) -> Choice:
+        """Say which runtime would run a program, without network or change.
+
+        Raises MuxiError when something would keep it from running here.
+        """
         choice = choose(program, await self.presences(), preferred=self.preferred)
         await trio.to_thread.run_sync(self._by_name[choice.name].check, program, release_dir)
+        return choice
 
     async def prepare(self, request: Request) -> Prepared:
         """Choose, and have that one prepare. Raises MuxiError."""

@@ -15,12 +15,7 @@ _Settings = TypeVar("_Settings", StartUp, Readiness, Liveness)
 Kind = Literal["native", "muxi", "image"]
 """A process of its own, a formation of the MUXI runtime, or a container of an image that it names."""
 
-SERVER_VARIABLES = frozenset(
-    {
-        "PORT", "HOST", "FORMATION_ID", "MUXI_SERVER_URL", "MUXI_RCE_URL", "MUXI_RCE_TOKEN",
-        "_bind_host", "_port",
-    }
-)  # fmt: skip
+SERVER_VARIABLES = frozenset({"PORT", "HOST", "FORMATION_ID", "MUXI_SERVER_URL", "_bind_host", "_port"})
 """Variables that the server sets and a manifest's `env` may not: they say who and where it is."""
 
 
@@ -110,3 +105,6 @@ class Program(Protocol):
     def health(self) -> HealthOptions: ...
     @property
     def stop_timeout(self) -> float | None: ...
+    @property
+    def sandbox(self) -> bool | None:
+        """Whether it is to be kept apart from the machine; None: as the server does."""

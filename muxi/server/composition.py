@@ -3,6 +3,7 @@
     server nursery
       audit log, registry writer, log keeper, meter of what formations use
       fleet ─ one owner a formation ─ its instance
+      code runner, where there is to be one ─ its instance
       listener ─ one task a connection
       workers, where there are to be any ─ one task a process
 
@@ -40,6 +41,9 @@ from muxi.process.meter import Meter
 from muxi.proxy.handover import Handover
 from muxi.proxy.listener import Listener
 from muxi.proxy.trust import Trust
+from muxi.rce.record import NAME as RUNNER
+from muxi.rce.record import load_record
+from muxi.rce.settings import RceSettings
 from muxi.registry import store
 from muxi.registry.ports import PortPool
 from muxi.registry.receipts import NAME as RECEIPTS
@@ -47,6 +51,7 @@ from muxi.registry.receipts import load_receipts
 from muxi.registry.routes import RouteTable
 from muxi.server.check import load_certificates
 from muxi.server.counting import Counting
+from muxi.server.sidecar import make_sidecar
 from muxi.server.workers import limits, make_crew, processes, worker_settings
 from muxi.telemetry.sdk_releases import SdkReleases
 
@@ -55,8 +60,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from muxi.config.model import Config
+    from muxi.formation.operation import Operation
     from muxi.process.confinement import Confiner
     from muxi.proxy.certificates import Certificates
+    from muxi.rce.record import RecordFile
     from muxi.registry.receipts import Receipts
     from muxi.server.history import History
 
@@ -76,6 +83,7 @@ class Server:
         receipts: Receipts,
         history: History,
         confiner: Confiner,
+        runner: RecordFile,
     ) -> None:
         """Take listening sockets, which stay the caller's, and what has been read from the disk."""
         self.config = config
@@ -90,6 +98,7 @@ class Server:
         facilities = self._facilities()
         self._containers = facilities.containers
         self._containers.on_soft_limit = self._recycle
+        self.sidecar = facilities.sidecar = make_sidecar(facilities, runner)
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
         self._counting = Counting(facilities, self.fleet, history.started_at)
@@ -112,6 +121,7 @@ class Server:
             self.routes,
             self._sdk_releases.known if self._sdk_releases.source else None,
         )
+        self._returning: Sequence[Operation] = ()
 
     @classmethod
     async def load(
@@ -129,13 +139,21 @@ class Server:
         in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
         await in_thread(take_over, config.formations.formations_dir, path)
         registry = await in_thread(store.load, path)
-        for pid in registry.processes():
+        runner = await in_thread(load_record, config.paths.data_dir / RUNNER)
+        for pid in (*registry.processes(), *runner.processes()):
             confiner.expect(pid)
         await in_thread(sweep, workspace)
         receipts = await in_thread(load_receipts, config.paths.data_dir / RECEIPTS)
         receipts.complete(await in_thread(versions.receipts, config.formations.formations_dir), time.time())
         return cls(
-            config, sockets, registry, certificates, receipts=receipts, history=history, confiner=confiner
+            config,
+            sockets,
+            registry,
+            certificates,
+            receipts=receipts,
+            history=history,
+            confiner=confiner,
+            runner=runner,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -149,12 +167,13 @@ class Server:
             nursery.start_soon(self.receipts.run)
             await nursery.start(self.fleet.run)
             await nursery.start(self.dev.hold)
+            await nursery.start(self.sidecar.run)  # formations are told where it is
             await nursery.start(self._log_keeper.run)
             nursery.start_soon(self._meter().run)
             nursery.start_soon(self._counting.reporter.run)
             nursery.start_soon(self._sdk_releases.run)
             # It only begins to; but from then on each formation has a route, where requests wait.
-            await self.fleet.restore()
+            self._returning = await self.fleet.restore()
             nursery.start_soon(self._containers.tidy)
             await nursery.start(self.listener.serve, self._sockets)
             if self._crew is not None:
@@ -188,6 +207,7 @@ class Server:
             self._certificates.take(certificates)
         self.config = config
         self.fleet.configure(config)
+        self.sidecar.configure(RceSettings.of(config))
         self._log_keeper.limits = _log_limits(config)
         self._api.authenticator, self._api.settings = self._authentication(config)
         self.listener.configure(
@@ -209,12 +229,20 @@ class Server:
         """
         await self.fleet.detach(budget)
         await self.dev.shut_down()
+        await self.sidecar.detach()
 
     async def end_formations(self) -> None:
         """End all processes, in parallel, each with its own deadline."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.dev.shut_down)
             await self.fleet.shut_down()
+        await self.sidecar.shut_down()  # formations may use it to their end
+
+    def _unready(self) -> str:
+        if self.fleet.closing:
+            return "the server ends"
+        left = sum(not operation.ended for operation in self._returning)
+        return f"{left} of {len(self._returning)} formations are still to come back" if left else ""
 
     def _sdk_source(self) -> str | None:
         settings = self.config.updates
@@ -257,10 +285,13 @@ class Server:
             receipts=self.receipts,
             version=__version__,
             started_at=history.started_at,
+            code_runner=self.sidecar.status,
+            unready=self._unready,
             # The listener needs the app, the app asks the listener: later, when both are there.
             proxy_status=lambda: self.listener.status(),  # noqa: PLW0108
             program_status=history.status,
             limits_in_force=self._confiner.in_force,
+            sandbox_in_force=facilities.sandbox.in_force,
             telemetry_standing=self._counting.standing,
             count_use=self._counting.used,
         )
@@ -269,6 +300,7 @@ class Server:
         keyring = Keyring(config.auth.keys, config.auth.timestamp_tolerance)
         settings = ApiSettings(
             server_id=config.server_id,
+            metrics=config.metrics,
             port=self._port,
             runtime_type=config.formations.runtime_type,
             upload_directory=config.formations.formations_dir / ".tmp",

@@ -32,6 +32,25 @@ async def test_health_says_ok_wherever_a_client_looks(api: Api) -> None:
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
+async def test_health_says_since_when(api: Api) -> None:
+    assert (await api.call("GET", "/health", signed=False)).data["uptime"] == 3600
+
+
+async def test_a_living_server_says_so(api: Api) -> None:
+    answer = await api.call("GET", "/livez", signed=False)
+    assert (answer.status, answer.body) == (200, b"ok")
+
+
+async def test_a_server_is_not_ready_while_there_is_a_reason(api: Api) -> None:
+    answer = await api.call("GET", "/readyz", signed=False)
+    assert (answer.status, answer.body) == (200, b"ok")
+    api.app.parts.unready = lambda: "2 of 3 formations are still to come back"
+    answer = await api.call("GET", "/readyz", signed=False)
+    assert (answer.status, answer.body) == (503, b"2 of 3 formations are still to come back")
+    assert answer.headers["cache-control"] == "no-store"
+    assert (await api.call("GET", "/livez", signed=False)).status == 200
+
+
 async def test_ping_is_text(api: Api) -> None:
     answer = await api.call("GET", "/ping", signed=False)
     assert answer.status == 200
@@ -56,6 +75,7 @@ async def test_status_says_which_limits_are_in_force(tmp_path: Path) -> None:
 
 async def test_status_is_a_superset_for_all_clients(api: Api) -> None:
     data = (await api.get("/rpc/server/status")).data
+    assert data["server"].pop("memory") > 1_000_000
     assert data["server"] == {
         "id": "server-test-00000000",
         "server_id": "server-test-00000000",

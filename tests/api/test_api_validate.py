@@ -42,6 +42,7 @@ async def test_a_good_bundle(api: Api) -> None:
         "kind": "native",
         "files": 3,
         "action": "deploy",
+        "runtime": {"name": "native", "reason": "its manifest names no runtime"},
     }
     assert left(api) == []
     assert list(api.directory.joinpath("tmp").iterdir()) == []

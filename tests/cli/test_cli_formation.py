@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muxi.auth.keyring import Keyring
-from muxi.cli import deploy, main
+from muxi.cli import main, progress
 from muxi.config.load import load
 from muxi.errors import Unauthorized
 
@@ -32,10 +32,11 @@ ITEM = {
     "restart_count": 2,
     "healthy": True,
     "version": {"semantic": "1.2.0", "current": "9f86"},
+    "runtime": {"name": "muxi-python", "version": "1.20260928.0", "reason": "the first that is present"},
     "reason": "restarted after killed by SIGKILL",
     "usage": {"processes": 3, "threads": 12, "memory": 123456789, "cpu_seconds": 1.25, "open_files": 30},
 }
-USAGE_COLUMNS = ("MEMORY", "CPU", "PROCS")
+USAGE_COLUMNS = ("MEMORY", "CPU", "PROCS", "RUNTIME")
 STAGES: list[tuple[str, dict[str, object]]] = [
     ("progress", {"stage": stage, "message": f"{stage} ..."}) for stage in ("extracting", "spawning")
 ]
@@ -171,7 +172,7 @@ def test_ctrl_c_takes_an_accepted_deployment_back(
         next(events)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deploy, "follow", interrupted)
+    monkeypatch.setattr(progress, "follow", interrupted)
     fake_server.events("POST", "/rpc/formations", *STAGES, COMPLETE)
     fake_server.json("DELETE", "/rpc/formations/my-agent", {"id": "my-agent"})
     assert main.run(["formation", "deploy", str(formation)]) == 130
@@ -199,7 +200,7 @@ def test_taking_back_says_when_it_can_t(
     def interrupted(events: object, show: object) -> dict[str, object]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deploy, "follow", interrupted)
+    monkeypatch.setattr(progress, "follow", interrupted)
     fake_server.events("POST", "/rpc/formations", COMPLETE)
     fake_server.refuse("DELETE", "/rpc/formations/my-agent", 409, "busy")
     assert main.run(["formation", "deploy", str(formation)]) == 130
@@ -212,7 +213,7 @@ def test_list_is_a_line_each(fake_server: FakeServer, capsys: pytest.CaptureFixt
     assert main.run(["formation", "list"]) == 0
     heading, first, second = capsys.readouterr().out.splitlines()
     assert heading.split() == ["ID", "STATUS", "VERSION", "PORT", "PID", "UPTIME", "RESTARTS", *USAGE_COLUMNS]
-    assert first.split() == ["a-first", "stopped", "-", "-", "-", "0s", "-", "-", "-", "-"]
+    assert first.split() == ["a-first", "stopped", "-", "-", "-", "0s", "-", "-", "-", "-", "-"]
     assert second.split() == [
         "my-agent",
         "running",
@@ -225,6 +226,7 @@ def test_list_is_a_line_each(fake_server: FakeServer, capsys: pytest.CaptureFixt
         "118M",
         "1.25s",
         "3",
+        "muxi-python",
     ]
 
 
@@ -274,6 +276,7 @@ def test_get_shows_why(fake_server: FakeServer, capsys: pytest.CaptureFixture[st
         "Reason:     restarted after",
         "Last exit:  killed by SIGKILL",
         "Version:    1.2.0",
+        "Runtime:    muxi-python 1.20260928.0 (the first that is present)",
         "Memory:     118M",
         "CPU time:   1.25s",
         "Processes:  3",

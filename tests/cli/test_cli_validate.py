@@ -72,12 +72,29 @@ def test_what_only_the_server_knows(
     assert "Error: The program 'node' was not found." in capsys.readouterr().err
 
 
-MUXI = "id: my-agent\ndescription: x\nmuxi_runtime: latest"
 BAD = {
     "manifest": ("formation.afs", "id: X", "ParseError", "formation.afs can't be used"),
     "secret": ("conf/one.yaml", "a: ${{ secrets.KEY }}", "SecretsError", "KEY (conf/one.yaml)"),
-    "runtime": ("formation.afs", MUXI, "RuntimeUnavailable", "MUXI runtime"),
 }
+
+
+def test_a_runtime_that_is_not_here_may_be_on_the_server(
+    formation: Path, installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (formation / "formation.afs").write_text("id: my-agent\ndescription: x\nmuxi_runtime: latest")
+    assert main.run([*COMMAND, str(formation), "--offline", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["valid"] is True
+    assert "needs the MUXI runtime" in found["warnings"][0]
+
+
+def test_it_says_what_it_would_run_on(
+    formation: Path, fake_server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtime = {"name": "muxi-python", "reason": "the first that is present here"}
+    fake_server.json("POST", PATH, {"valid": True, "action": "deploy", "runtime": runtime})
+    assert main.run([*COMMAND, str(formation)]) == 0
+    assert "It would run on muxi-python: the first that is present here." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -46,7 +46,7 @@ def test_what_may_change_does_and_what_may_not_is_named() -> None:
 
 
 def test_what_has_no_effect_is_no_change() -> None:
-    assert compare(OLD, changed(rce__port=1, formations__pids_dir=Path("elsewhere")))[1:] == ((), ())
+    assert compare(OLD, changed(formations__pids_dir=Path("other")))[1:] == ((), ())
 
 
 def test_another_certificate_is_served_but_https_is_not_switched() -> None:

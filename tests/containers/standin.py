@@ -86,7 +86,6 @@ class StandIn:
         self.seen: list[str] = []
         self.fail: dict[str, tuple[int, str]] = {}
         self.silent: set[str] = set()
-        self.unrecorded: set[str] = set()
         self.security = ["name=seccomp,profile=default"]
         self.here = trio.CancelScope()
 
@@ -98,10 +97,6 @@ class StandIn:
     def box(self) -> Box:
         (one,) = self.boxes.values()
         return one
-
-    def recorded(self) -> set[str]:
-        """Be the registry: all containers that the tests have not said to be forgotten."""
-        return self.boxes.keys() - self.unrecorded
 
     def add_image(self, name: str, **config: Any) -> str:
         digest = f"sha256:{secrets.token_hex(32)}"

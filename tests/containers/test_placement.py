@@ -54,7 +54,7 @@ def spec(tmp_path: Path) -> ContainerSpec:
 
 
 def placement(engine: StandIn, tmp_path: Path, server_id: str = "server-1") -> ContainerPlacement:
-    leftovers = Leftovers(engine.engine, server_id, tmp_path / "containers", engine.recorded)
+    leftovers = Leftovers(engine.engine, server_id, tmp_path / "containers")
     return ContainerPlacement(engine.engine, leftovers, lambda: 10.0)
 
 
@@ -342,29 +342,40 @@ async def test_it_is_measured_and_told_once_past_its_soft_limit(
 # What is left over
 
 
-async def test_a_container_that_nobody_looks_after_is_removed_with_its_last_output(
+async def lose(place: ContainerPlacement, engine: StandIn, spec: ContainerSpec) -> None:
+    """Have a container whose formation was deleted while its engine was away."""
+    handle = await place.start(spec)
+    engine.box.say("last words")
+    engine.fail["GET json"] = (500, "not just now")
+    await handle.end(expected=True)
+    engine.fail.clear()
+
+
+async def test_a_later_server_removes_what_an_earlier_one_could_not(
     place: ContainerPlacement, engine: StandIn, spec: ContainerSpec, tmp_path: Path
 ) -> None:
-    await place.start(spec)
-    engine.box.say("last words")
-    later = placement(engine, tmp_path)
-    await later.tidy()
-    assert engine.boxes, "the registry names it: it may be adopted yet"
-    engine.unrecorded.add(engine.box.id)
+    await lose(place, engine, spec)
     await placement(engine, tmp_path, "server-2").tidy()
     assert engine.boxes, "another server's"
-    await place.tidy()
-    assert engine.boxes, "it is looked after"
-    await later.tidy()
+    await placement(engine, tmp_path).tidy()
     assert engine.boxes == {}
     assert spec.stdout.read_text() == "last words\n"
     assert list((tmp_path / "containers").iterdir()) == []
 
 
-async def test_of_what_is_gone_nothing_is_kept(
+async def test_what_is_looked_after_or_may_be_adopted_is_let_alone(
     place: ContainerPlacement, engine: StandIn, spec: ContainerSpec, tmp_path: Path
 ) -> None:
     await place.start(spec)
+    await place.tidy()
+    await placement(engine, tmp_path).tidy()
+    assert engine.box.status == "running"
+
+
+async def test_of_what_is_gone_nothing_is_kept(
+    place: ContainerPlacement, engine: StandIn, spec: ContainerSpec, tmp_path: Path
+) -> None:
+    await lose(place, engine, spec)
     engine.boxes.clear()
     await placement(engine, tmp_path).tidy()
     assert list((tmp_path / "containers").iterdir()) == []
@@ -373,8 +384,7 @@ async def test_of_what_is_gone_nothing_is_kept(
 async def test_nothing_is_looked_through_while_the_engine_is_away(
     place: ContainerPlacement, engine: StandIn, spec: ContainerSpec, tmp_path: Path
 ) -> None:
-    await place.start(spec)
-    engine.unrecorded.add(engine.box.id)
+    await lose(place, engine, spec)
     await engine.go_away()
     await placement(engine, tmp_path).tidy()
     assert list((tmp_path / "containers").iterdir()) != []

@@ -54,6 +54,7 @@ def test_a_full_native_manifest() -> None:
         env: {DEBUG: true, RATIO: 0.50, ZIP: 00123, EMPTY: , QUOTED: "a b"}
         health: {path: /ready, timeout: 2, interval: 500ms, startup_timeout: 5m}
         stop_timeout: 30s
+        sandbox: true
         unknown: [is, ignored]
         """,
         names=(),
@@ -73,6 +74,7 @@ def test_a_full_native_manifest() -> None:
         env={"DEBUG": "true", "RATIO": "0.50", "ZIP": "00123", "EMPTY": "", "QUOTED": "a b"},
         health=HealthOptions("/ready", timeout=2.0, interval=0.5, startup_timeout=300.0),
         stop_timeout=30.0,
+        sandbox=True,
     )
 
 
@@ -164,6 +166,7 @@ def test_no_variable_of_the_server_can_be_set(variable: str) -> None:
         ("id: hello\nhealth: [/a]", "must be a mapping"),
         ("id: hello\nstop_timeout: 0", "out of range"),
         ("id: hello\nstop_timeout: -5", "stop_timeout"),
+        ("id: hello\nsandbox: maybe", "sandbox"),
         ("id: [", "line "),
         ("id: a: b", "line 1"),
         ("id: hello\n---\nid: other", ""),

@@ -63,7 +63,7 @@ def shelf(tmp_path: Path) -> Shelf:
 def docker(engine: StandIn, tmp_path: Path, shelf: Shelf | None, **engine_settings: str) -> Docker:
     settings = RuntimeConfig(runtime_runner_image="runner:1", engine=EngineConfig(**engine_settings))
     client = engine.engine
-    leftovers = Leftovers(client, "server-1", tmp_path / "containers", set)
+    leftovers = Leftovers(client, "server-1", tmp_path / "containers")
     placement = ContainerPlacement(client, leftovers, lambda: 10.0)
     runner = None if shelf is None else Runner(shelf, tmp_path / "cache", lambda: settings)
     return Docker(client, placement, lambda: settings, runner)
