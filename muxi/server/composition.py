@@ -96,7 +96,8 @@ class Server:
         self._sockets = sockets
         self._certificates = certificates
         facilities = self._facilities()
-        facilities.containers.on_soft_limit = self._recycle
+        self._containers = facilities.containers
+        self._containers.on_soft_limit = self._recycle
         self.sidecar = facilities.sidecar = make_sidecar(facilities, runner)
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
@@ -173,6 +174,7 @@ class Server:
             nursery.start_soon(self._sdk_releases.run)
             # It only begins to; but from then on each formation has a route, where requests wait.
             self._returning = await self.fleet.restore()
+            nursery.start_soon(self._containers.tidy)
             await nursery.start(self.listener.serve, self._sockets)
             if self._crew is not None:
                 nursery.start_soon(self._crew.run)
