@@ -18,7 +18,7 @@ LAYERS = (
     ("workers",),
     ("api", "proxy"),
     ("formation",),
-    ("runtime",),
+    ("runtime", "upgrade"),
     ("images",),
     ("process", "download", "telemetry", "service"),
     ("registry",),

@@ -78,7 +78,7 @@ COMMANDS = {
     "serve": Lazy("muxi.cli.start", "The same as start.", hidden=True),
     "worker": Lazy("muxi.cli.worker", "Proxy for a server on this machine.", hidden=True),
     "status": Lazy("muxi.cli.status", "Show how the running server does."),
-    "upgrade": Lazy("muxi.cli.ask", "Let the installed version take the running one's place.", "upgrade"),
+    "upgrade": Lazy("muxi.cli.upgrade", "Install the newest release, and let it take over."),
     "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),
     "config": Lazy("muxi.cli.root", "Show, check or reload the configuration.", "config"),
     "service": Lazy("muxi.cli.root", "Run the server as a service of this machine.", "service"),
