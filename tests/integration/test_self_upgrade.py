@@ -1,4 +1,4 @@
-"""`upgrade --restart` of a real server: a newer release takes over, and one that does not come up is taken back."""
+"""`upgrade --restart` of a real server: a newer release takes over, a bad one is taken back."""
 
 from __future__ import annotations
 
