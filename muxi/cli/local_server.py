@@ -62,11 +62,6 @@ class LocalServer:
             cure="See its log; it may still be under way.",
         )
 
-    def running_version(self) -> str:
-        """Return the version that has said last that it serves; "" when none has."""
-        outcome = read_outcome(self.data_dir)
-        return outcome.version if outcome is not None and outcome.pid == self.pid and outcome.ok else ""
-
     def _serial(self) -> int:
         outcome = read_outcome(self.data_dir)
         return outcome.serial if outcome is not None and outcome.pid == self.pid else 0

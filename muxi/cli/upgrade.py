@@ -113,13 +113,15 @@ async def install(config: Config, found: Found) -> None:
     directory = config.paths.cache_dir / "upgrade"
     file = directory / f"{_file()}-{found.release}"
     try:
-        await _releases(config).fetch(found.release, file, _Shown(sys.stderr.isatty()))
+        shown = _Shown(sys.stderr.isatty())
+        await _releases(config).fetch(found.release, file, shown)
+        shown.end()
         await trio.to_thread.run_sync(installed.bring, file, found.release)
     finally:
         with trio.CancelScope(shield=True):
             # A part of a download that was cut off stays, for the next try.
             await trio.to_thread.run_sync(lambda: file.unlink(missing_ok=True))
-    installed.replace()
+    await trio.to_thread.run_sync(installed.replace)
 
 
 def restart_or_go_back(found: Found, data_dir: str | None, seconds: float, as_json: bool) -> Outcome:
@@ -128,19 +130,19 @@ def restart_or_go_back(found: Found, data_dir: str | None, seconds: float, as_js
     try:
         outcome = server.ask("SIGUSR2", seconds)
     except OperatorError as error:
-        failure = error
+        failure, refused = error, False
     else:
         if outcome.ok:
             return _checked(found, outcome)
-        failure = OperatorError(" ".join(outcome.problems) or "It did not say why.")
+        failure, refused = OperatorError(" ".join(outcome.problems) or "It did not say why."), True
     if not found.newer:
         raise failure
-    say(f"Version {found.release} does not come up: {failure.message}", as_json)
+    say(f"Version {found.release} does not come up.", as_json)
     found.installed.restore()
     raise OperatorError(
         f"Version {found.release} did not become healthy, and {found.version} is back in its place. "
         f"{failure.message}",
-        cure=_after(server, found, seconds),
+        cure=f"Version {found.version} serves on." if refused else _after(server.data_dir, found, seconds),
         details=failure.details,
     )
 
@@ -155,19 +157,17 @@ def _checked(found: Found, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _after(server: LocalServer, found: Found, seconds: float) -> str:
-    """Have the old program serve, if another one holds the server's place; return what is left to do."""
+def _after(data_dir: Path, found: Found, seconds: float) -> str:
+    """Have the old program serve in the place of one that hangs; return what is left to do."""
     try:
-        now = LocalServer.find(server.data_dir)
+        server = LocalServer.find(data_dir)
     except OperatorError:
         return "No server runs now; a service manager starts it again, else: muxi-server start"
     try:
-        running = now.running_version()
-        if running != found.version:
-            now.ask("SIGUSR2", seconds)
+        server.ask("SIGUSR2", seconds)
     except OperatorError as error:
         return f"See how the server does: muxi-server status. {error.message}"
-    return f"Version {found.version} serves on."
+    return f"Version {found.version} serves again."
 
 
 def conclude(found: Found, running: Outcome | None, *, check: bool, as_json: bool) -> None:
@@ -201,12 +201,18 @@ class _Shown:
 
     def __init__(self, terminal: bool) -> None:
         self._terminal = terminal
+        self._begun = False
 
     def __call__(self, progress: Progress) -> None:
         if not self._terminal:
             return
+        self._begun = True
         total = f" of {progress.total / 1e6:.0f}" if progress.total else ""
         click.echo(f"\r{progress.done / 1e6:.0f}{total} MB ", nl=False, err=True)
+
+    def end(self) -> None:
+        if self._begun:
+            click.echo(err=True)
 
 
 def _releases(config: Config) -> Releases:

@@ -81,6 +81,7 @@ def test_one_that_can_not_start_is_taken_back_and_the_old_one_serves_on(
         assert done.returncode == 1
         assert f"Version {NEW} did not become healthy, and {OLD} is back in its place." in done.stderr
         assert f"Version {OLD} serves on." in done.stderr
+        assert server.rpc("GET", "/rpc/server/status").json()["data"]["server"]["generation"] == 1
         assert installed.read_bytes() == program(OLD)
         assert version(server) == OLD
         assert server.formation("constant")["pid"] == pid
