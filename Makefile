@@ -1,6 +1,8 @@
 # make run    a server with an agent deployed, here and now (PORT=… chooses the port)
 # make test   the whole test suite                  make lint type format   what a change must pass
+# make binary dist/muxi-server, one file             make test-binary   the tests of a whole server, with it
 # make bench  measurements                          make lock   write requirements/*.lock anew
+# WORKERS=3   that many processes run the tests side by side, each a file at a time (default: this one alone)
 # PYTHON=…    the interpreter to build on (3.11 or newer; default: the first one found)
 #
 # One virtual environment, `.venv`, filled by steps from the lock files. Each step leaves a stamp,
@@ -10,7 +12,10 @@ VENV = .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 INSTALL = $(PIP) install --require-hashes --only-binary :all: -r
+WORKERS = 0
+BESIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV = uv==0.13.9
+BINARY_TESTS = tests/binary tests/integration tests/conformance tests/faults tests/cli
 
 all: test
 
@@ -18,7 +23,7 @@ run: $(VENV)/.stamp-run
 	@PORT="$(PORT)" $(BIN)/python examples/quickstart.py
 
 test: $(VENV)/.stamp-test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(BESIDE) $(ARGS)
 
 # With all cases of Autobahn|Testsuite, where there is a Python 2.7, and all steps of the walks through
 # deaths of the server: half an hour more.
@@ -28,6 +33,10 @@ test-all: $(VENV)/.stamp-test
 # The server killed 200 times under load, and at each step of its operations; disks that refuse each step.
 test-faults: $(VENV)/.stamp-test
 	@MUXI_FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=6000 tests/faults tests/integration/test_updating.py $(ARGS)
+
+# A real formation on the real MUXI runtime: two gigabytes are fetched into .cache/, the first time.
+acceptance: $(VENV)/.stamp-test
+	@MUXI_ACCEPTANCE=1 $(BIN)/python -m pytest -o faulthandler_timeout=7200 tests/acceptance -x -s $(ARGS)
 
 # Containers on a real Docker engine, which is installed where it can be: all that the suite leaves out, too.
 test-docker: $(VENV)/.stamp-test
@@ -43,6 +52,13 @@ type: $(VENV)/.stamp-dev
 format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+binary: $(VENV)/.stamp-venv
+	@$(BIN)/python -m build.build $(ARGS)
+
+# The tests that run a whole server, with the binary for the server.
+test-binary: $(VENV)/.stamp-test binary
+	@MUXI_BINARY=dist/muxi-server $(BIN)/python -m pytest $(or $(ARGS),$(BINARY_TESTS))
 
 bench: $(VENV)/.stamp-run
 	@$(BIN)/python -m bench $(ARGS)
@@ -83,4 +99,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run test test-all test-faults test-docker lint type format bench bench-supervision bench-releases lock clean
+.PHONY: all run binary test test-all test-binary test-faults test-docker acceptance lint type format bench bench-supervision bench-releases lock clean

@@ -1,12 +1,17 @@
-"""The written result: a table a measure, a line a manager. Pure."""
+"""The written result: a table a measure, a line a manager."""
 
 from __future__ import annotations
 
+import os
+import platform
+import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from bench.figures import Sample
 
@@ -23,6 +28,23 @@ class Figures:
 
     def excuse(self, manager: str, reason: str) -> None:
         self.missing[manager] = reason
+
+
+def write(subject: str, reading: str, titles: Mapping[str, str], figures: Figures, directory: Path) -> None:
+    """Write what was measured, here and now, to a file of its own, and show it."""
+    date, python = time.strftime("%Y-%m-%d %H:%M"), platform.python_version()
+    facts = {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": str(len(os.sched_getaffinity(0))),
+        "python": python,
+        "load after": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+    }
+    text = markdown(f"{subject.capitalize()}, measured on {date}", facts, reading, titles, figures)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{date.replace(':', '').replace(' ', 'T')}-{subject}-python-{python}.md"
+    path.write_text(text)
+    print(text)
+    print(f"Written to {path}", file=sys.stderr)
 
 
 def markdown(

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING
 import httpx
 
 from muxi.auth.scheme import authorization_header
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ SECRET = "muxi_sk_" + "fedcba98" * 7
 OLD_KEY = "MUXI_" + "0123456789abcdef"
 OLD_SECRET = "sk_" + "89abcdef" * 8
 DEADLINE = 60.0
+FIRST_PORT, LAST_PORT = 20000, 32000
 MAIN = "\nfrom muxi.cli.main import main\nmain()"
 
 CONFIG = """
@@ -178,10 +180,14 @@ class LiveServer:
 def free_ports(width: int = 60) -> tuple[int, int]:
     """Return a range for a server's formations in which every port is free now.
 
-    It lies below the ports that systems give out by themselves, and differs from run to run.
+    It lies below the ports that systems give out by themselves, and differs from run to run. Tests that
+    run beside each other (pytest-xdist's workers) have a part of them each.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    part = (LAST_PORT - FIRST_PORT) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = FIRST_PORT + worker * part
     while True:
-        start = random.randrange(19000, 32000 - width)
+        start = random.randrange(first, first + part - width)
         if all(_free(port) for port in range(start, start + width)):
             return start, start + width
 
@@ -231,14 +237,14 @@ def running(
     directory: Path,
     more: str = "",
     *,
-    program: Sequence[str] = ("-m", "muxi"),
+    program: Sequence[str] = (),
     before: Sequence[str] = (),
     code: str = "",
     **variables: str,
 ) -> Iterator[LiveServer]:
     """Run a server on a port of the system's choice, with its directories below `directory`.
 
-    `program` is what the interpreter runs: something else than the server itself puts faults into it.
+    `program` is run in place of the server itself: one that puts faults into it, for instance.
     Starting it again on the same directory is a restart. At the end it is asked to end, and
     killed when it does not. `code` is run before it, in the same process; `before` is a command that
     runs the server's.
@@ -246,7 +252,7 @@ def running(
     if not (directory / "config").exists():
         write_config(directory, more)
     process = subprocess.Popen(
-        [*before, sys.executable, *(("-c", code + MAIN) if code else program), "start"],
+        [*before, *(program or _command(code)), "start"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -269,6 +275,10 @@ def running(
         _end(process)
         reader.join(DEADLINE)
         process.stderr.close()
+
+
+def _command(code: str) -> Sequence[str]:
+    return (sys.executable, "-c", code + MAIN) if code else muxi_command()
 
 
 def _read(stream: IO[str], log: list[dict[str, object]], listening: threading.Event) -> None:

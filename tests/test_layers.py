@@ -21,11 +21,11 @@ LAYERS = (
     ("rce",),
     ("runtime",),
     ("images", "environment", "containers", "sandbox"),
-    ("process", "download", "telemetry"),
+    ("process", "download", "telemetry", "service"),
     ("registry",),
     ("auth", "config", "observe"),
     ("disk", "locks"),
-    ("errors", "files", "timestamps"),
+    ("errors", "files", "timestamps", "trust"),
 )
 # Neighbours that one may look into: keys are part of the configuration.
 NEIGHBOURS = {("config", "auth")}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +13,7 @@ from bench.children import BenchError, free_port, running
 from bench.machine import raise_descriptors
 from bench.ours import Management, environment, write_config
 from bench.releases.measures import deploy_large, deploy_many, update_under_load
-from bench.table import Figures, markdown
+from bench.table import Figures, write
 
 if TYPE_CHECKING:
     from bench.figures import Sample
@@ -53,7 +50,7 @@ def main() -> int:
         print(f"Nothing more was measured: {error}.", file=sys.stderr)
     if not figures.samples:
         return 1
-    _write(figures, options)
+    write("releases", READING, TITLES, figures, options.output)
     return 0
 
 
@@ -95,22 +92,6 @@ def _add(figures: Figures, row: str, sample: Sample) -> None:
     figures.add(row, OURS, sample)
     shown = ", ".join(f"{key} {value:.2f}" for key, value in sample.items())
     print(f"{row}: {shown}", file=sys.stderr, flush=True)
-
-
-def _write(figures: Figures, options: argparse.Namespace) -> None:
-    date, python = time.strftime("%Y-%m-%d %H:%M"), platform.python_version()
-    facts = {
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cores": str(len(os.sched_getaffinity(0))),
-        "python": python,
-        "load after": " ".join(f"{load:.2f}" for load in os.getloadavg()),
-    }
-    text = markdown(f"Releases, measured on {date}", facts, READING, TITLES, figures)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"{date.replace(':', '').replace(' ', 'T')}-releases-python-{python}.md"
-    path.write_text(text)
-    print(text)
-    print(f"Written to {path}", file=sys.stderr)
 
 
 sys.exit(main())

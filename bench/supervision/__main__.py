@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import signal
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +15,7 @@ from bench.machine import raise_descriptors
 from bench.peers.peer import Missing
 from bench.supervision.managers import muxi, pm2, supervisord
 from bench.supervision.measures import rest, restore, revive
-from bench.table import Figures, markdown
+from bench.table import Figures, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +59,7 @@ def main() -> int:
     if not figures.samples:
         print("Nothing was measured.", file=sys.stderr)
         return 1
-    _write(figures, options)
+    write("supervision", READING, TITLES, figures, options.output)
     return 0
 
 
@@ -117,23 +114,6 @@ def _add(figures: Figures, row: str, name: str, **sample: float) -> None:
 def _made(directory: Path) -> Path:
     directory.mkdir()
     return directory
-
-
-def _write(figures: Figures, options: argparse.Namespace) -> None:
-    date = time.strftime("%Y-%m-%d %H:%M")
-    python = platform.python_version()
-    facts = {
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cores": str(len(os.sched_getaffinity(0))),
-        "python": python,
-        "load after": " ".join(f"{load:.2f}" for load in os.getloadavg()),
-    }
-    text = markdown(f"Supervision, measured on {date}", facts, READING, TITLES, figures)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"{date.replace(':', '').replace(' ', 'T')}-supervision-python-{python}.md"
-    path.write_text(text)
-    print(text)
-    print(f"Written to {path}", file=sys.stderr)
 
 
 sys.exit(main())

@@ -20,6 +20,7 @@ from muxi.api.formations import FormationRoutes
 from muxi.api.logs import LogRoutes
 from muxi.api.metrics import PATH as METRICS
 from muxi.api.metrics import MetricsRoutes
+from muxi.api.openapi import OpenApiRoutes
 from muxi.api.operations import OperationRoutes
 from muxi.api.public import PublicRoutes
 from muxi.api.releases import ReleaseRoutes
@@ -87,7 +88,7 @@ def create_app(parts: ApiParts) -> ApiApp:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # it redirects, and a redirected request has a wrong signature
     repeats = Repeats(parts, parts.receipts)
-    for endpoint in _endpoints(parts):
+    for endpoint in endpoints(parts):
         handler = repeats.wrap(endpoint.handler) if endpoint.may_change else endpoint.handler
         app.add_url_rule(endpoint.rule, endpoint.name, handler, methods=[endpoint.method])
     app.before_request(Guard(parts).check)
@@ -98,8 +99,9 @@ def create_app(parts: ApiParts) -> ApiApp:
     return app
 
 
-def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
-    return (
+def endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
+    """Return all routes; the last one describes them."""
+    found = (
         *PublicRoutes(parts).endpoints(),
         *ServerRoutes(parts).endpoints(),
         *RuntimeRoutes(parts).endpoints(),
@@ -115,6 +117,7 @@ def _endpoints(parts: ApiParts) -> tuple[Endpoint, ...]:
         *ReleaseRoutes(parts).endpoints(),
         *ValidateRoutes(parts).endpoints(),
     )
+    return (*found, *OpenApiRoutes(found, parts.version).endpoints())
 
 
 async def _allow_origins(response: Response) -> Response:

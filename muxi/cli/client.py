@@ -15,6 +15,7 @@ import httpx
 from muxi.auth.scheme import authorization_header
 from muxi.cli.sse import ServerEvent, read_events
 from muxi.errors import Conflict, MuxiError, NotFound, OperatorError, RequestError, Unauthorized
+from muxi.trust import no_trust, system_trust
 
 if TYPE_CHECKING:
     import ssl
@@ -69,7 +70,7 @@ class ServerClient:
         self._clock = clock
         # trust_env: the way to one's own server must not lead through a proxy of the environment
         self._http = httpx.Client(
-            base_url=base_url, trust_env=False, transport=transport, verify=trust or True
+            base_url=base_url, trust_env=False, transport=transport, verify=trust or _trust(base_url)
         )
 
     def __enter__(self) -> Self:
@@ -204,6 +205,10 @@ def failure(event: ServerEvent) -> MuxiError:
         cure=_text(event.data.get("cure")),
         details=_details(event.data.get("details")),
     )
+
+
+def _trust(base_url: str) -> ssl.SSLContext:
+    return system_trust() if base_url.startswith("https:") else no_trust()
 
 
 def _object(response: httpx.Response, *, strict: bool = True) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from muxi.cli import options
 from muxi.cli.client import ServerClient, Upload, formation_path
 from muxi.cli.output import print_json
 from muxi.cli.pack import pack
-from muxi.cli.progress import Show, display, follow
+from muxi.cli.progress import Show, display, send_and_follow
 from muxi.cli.settings import connect
 from muxi.errors import Conflict, MuxiError, NotFound
 from muxi.formation.manifest import read_manifest
@@ -34,8 +35,8 @@ def command(directory: Path, as_json: bool) -> None:
         refuse_existing(client, manifest.id)
         packed = pack(directory, manifest.id, bundle)
         if not as_json:
-            files = "1 file" if packed.files == 1 else f"{packed.files} files"
-            click.echo(f"Deploying {manifest.id} {manifest.version} ({files}) to {client.base_url}")
+            what = f"{manifest.id} {manifest.version} ({packed.counted})"
+            click.echo(f"Deploying {what} to {client.base_url}")
         bundle.seek(0)
         with display(quiet=as_json) as show:
             result = send(client, manifest, bundle, show)
@@ -66,20 +67,13 @@ def send(client: ServerClient, manifest: Manifest, bundle: IO[bytes], show: Show
         "X-Formation-ID": manifest.id,
         "X-Formation-Version": manifest.version,
     }
-    accepted = False
-    try:
-        with client.stream("POST", "/rpc/formations", Upload(bundle, headers)) as events:
-            accepted = True  # until then the server drops a broken upload by itself
-            return follow(events, show)
-    except KeyboardInterrupt:
-        if accepted:
-            click.echo(f"Interrupted: removing {manifest.id} ...", err=True)
-            take_back(client, manifest.id)
-        raise
+    undo = partial(take_back, client, manifest.id)
+    return send_and_follow(client, "POST", "/rpc/formations", Upload(bundle, headers), show, undo=undo)
 
 
 def take_back(client: ServerClient, formation_id: str) -> None:
     """Delete a formation that this command was deploying; say so if that fails."""
+    click.echo(f"Interrupted: removing {formation_id} ...", err=True)
     try:
         client.call("DELETE", formation_path(formation_id))
     except NotFound:

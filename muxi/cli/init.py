@@ -12,9 +12,10 @@ import click
 
 import muxi
 from muxi.auth.credentials import generate, mask_id
-from muxi.cli import options
+from muxi.cli import options, service
 from muxi.cli.banner import print_welcome
 from muxi.cli.create import Outcome, create, outcome, print_credentials
+from muxi.cli.failures import report
 from muxi.cli.output import print_json
 from muxi.cli.profile import keep_profile
 from muxi.cli.questions import ask, ask_port
@@ -23,7 +24,7 @@ from muxi.config.edit import edit_config
 from muxi.config.load import load
 from muxi.config.model import ServerConfig
 from muxi.config.save import name_of, new_server_id, write_config
-from muxi.errors import ConfigError
+from muxi.errors import ConfigError, MuxiError
 
 if TYPE_CHECKING:
     from muxi.cli.profile import Change
@@ -74,7 +75,26 @@ def command(
     profile = profile_of(found)
     if profile is not None:
         click.echo(f"Profile of the muxi command line: {profile}\n")
+    if not yes:
+        offer_service()
     click.echo(NEXT_STEPS)
+
+
+def offer_service() -> None:
+    """Ask whether the server is to be a service here, where it can be. What goes wrong is only told."""
+    if not service.offered():
+        return
+    wish = ask("Install it as a service, started with this machine? y/N", "N").lower()
+    if wish not in {"y", "yes"}:
+        return
+    try:
+        own = service.own_by_default()
+        manager = service.manager_of(user=own)
+        for remark in manager.install(service.definition(user=own)):
+            click.echo(remark)
+        click.echo(f"Installed: {manager.file}\n")
+    except MuxiError as error:
+        report(error, sys.stdout)
 
 
 def without_questions(found: Paths, wanted: Wanted, reset: bool) -> Outcome:

@@ -34,6 +34,10 @@ class Packed:
     files: int
     size: int
 
+    @property
+    def counted(self) -> str:
+        return "1 file" if self.files == 1 else f"{self.files} files"
+
 
 def pack(directory: Path, formation_id: str, target: IO[bytes]) -> Packed:
     """Write the bundle of a directory to `target`, a piece at a time, never whole in memory.

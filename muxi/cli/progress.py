@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
+    from muxi.cli.client import ServerClient, Upload
+
 Show = Callable[[ServerEvent], None]
 
 
@@ -35,6 +37,31 @@ def follow(events: Iterator[ServerEvent], show: Show) -> dict[str, object]:
         "The server ended the stream before the operation had ended.",
         cure="See with `muxi-server formation list` how it stands.",
     )
+
+
+def send_and_follow(
+    client: ServerClient,
+    method: str,
+    path: str,
+    upload: Upload,
+    show: Show,
+    *,
+    undo: Callable[[], None],
+    **params: str,
+) -> dict[str, object]:
+    """Send a bundle and follow the operation that it begins.
+
+    Ctrl-C calls `undo` once the server has taken the bundle in; a broken upload it drops by itself.
+    """
+    accepted = False
+    try:
+        with client.stream(method, path, upload, **params) as events:
+            accepted = True
+            return follow(events, show)
+    except KeyboardInterrupt:
+        if accepted:
+            undo()
+        raise
 
 
 @contextmanager

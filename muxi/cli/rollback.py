@@ -32,7 +32,6 @@ def command(formation_id: str, release: str | None, strategy: str | None, as_jso
             ):
                 result = follow(events, show)
         except KeyboardInterrupt:
-            click.echo(f"Interrupted: cancelling the rollback of {formation_id} ...", err=True)
-            take_back(client, formation_id)
+            take_back(client, formation_id, "rollback")
             raise
     tell(result, f"Rolled back {formation_id}", as_json=as_json)

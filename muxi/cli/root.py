@@ -50,6 +50,14 @@ DRAFT = {
     "discard": Lazy("muxi.cli.draft", "Throw a draft away.", "discard"),
 }
 
+SERVICE = {
+    "install": Lazy(
+        "muxi.cli.service", "Start the server now, with the machine, and when it ends.", "install"
+    ),
+    "uninstall": Lazy("muxi.cli.service", "End the service and remove it; data stay.", "uninstall"),
+    "status": Lazy("muxi.cli.service", "Say whether the service is installed and runs.", "status"),
+}
+
 TELEMETRY = {
     "show": Lazy(
         "muxi.cli.telemetry", "Show whether anonymous counts are reported, and the next report.", "show"
@@ -90,6 +98,7 @@ COMMANDS = {
     "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),
     "runtime": Lazy("muxi.cli.root", "Show and manage what formations run on.", "runtime"),
     "config": Lazy("muxi.cli.root", "Show, check or reload the configuration.", "config"),
+    "service": Lazy("muxi.cli.root", "Run the server as a service of this machine.", "service"),
     "telemetry": Lazy("muxi.cli.root", "Show, allow or forbid anonymous usage reports.", "telemetry"),
     "version": Lazy("muxi.cli.version", "Print the version."),
     "help": Lazy("muxi.cli.help", "Show this, or the help of a command."),
@@ -134,3 +143,8 @@ def config() -> None:
 @click.group("telemetry", cls=LazyGroup, lazy=TELEMETRY)
 def telemetry() -> None:
     """Show, allow or forbid the anonymous counts that the server reports once an hour."""
+
+
+@click.group("service", cls=LazyGroup, lazy=SERVICE)
+def service() -> None:
+    """Run the server as a service: systemd, launchd, or the Task Scheduler."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from muxi.cli import options
 from muxi.cli.client import ServerClient, Upload, formation_path
 from muxi.cli.output import as_text, print_json
 from muxi.cli.pack import pack
-from muxi.cli.progress import Show, display, follow
+from muxi.cli.progress import Show, display, send_and_follow
 from muxi.cli.settings import connect
 from muxi.errors import MuxiError
 from muxi.formation.manifest import read_manifest
@@ -39,8 +40,8 @@ def command(directory: Path, strategy: str | None, force: bool, as_json: bool) -
         client.get(formation_path(manifest.id))  # one that is not there is told before anything is packed
         packed = pack(directory, manifest.id, bundle)
         if not as_json:
-            files = "1 file" if packed.files == 1 else f"{packed.files} files"
-            click.echo(f"Updating {manifest.id} to {manifest.version} ({files}) on {client.base_url}")
+            what = f"{manifest.id} to {manifest.version} ({packed.counted})"
+            click.echo(f"Updating {what} on {client.base_url}")
         bundle.seek(0)
         with display(quiet=as_json) as show:
             result = send(client, manifest, bundle, params, show)
@@ -52,21 +53,13 @@ def send(
 ) -> dict[str, object]:
     """Upload a bundle and follow the update. Ctrl-C on the way cancels it."""
     headers = {"Content-Type": "application/gzip", "X-Formation-Version": manifest.version}
-    path = formation_path(manifest.id)
-    accepted = False
-    try:
-        with client.stream("PUT", path, Upload(bundle, headers), **params) as events:
-            accepted = True  # until then the server drops a broken upload by itself
-            return follow(events, show)
-    except KeyboardInterrupt:
-        if accepted:
-            click.echo(f"Interrupted: cancelling the update of {manifest.id} ...", err=True)
-            take_back(client, manifest.id)
-        raise
+    upload, undo = Upload(bundle, headers), partial(take_back, client, manifest.id, "update")
+    return send_and_follow(client, "PUT", formation_path(manifest.id), upload, show, undo=undo, **params)
 
 
-def take_back(client: ServerClient, formation_id: str) -> None:
+def take_back(client: ServerClient, formation_id: str, doing: str) -> None:
     """Cancel what this command was doing; say so if it is too late."""
+    click.echo(f"Interrupted: cancelling the {doing} of {formation_id} ...", err=True)
     try:
         client.call("POST", formation_path(formation_id, "cancel"))
     except MuxiError as error:

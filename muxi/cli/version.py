@@ -7,7 +7,7 @@ import json
 import click
 
 import muxi
-from muxi.cli.build_info import BUILD_TIME, GIT_COMMIT
+from muxi.cli.build_info import BUILD_TIME, GIT_COMMIT, OPENSSL, PYTHON
 
 
 @click.command("version")
@@ -16,7 +16,8 @@ def command(as_json: bool) -> None:
     """Print the version."""
     if as_json:
         facts = {"version": muxi.__version__, "git_commit": GIT_COMMIT, "build_time": BUILD_TIME}
-        click.echo(json.dumps(facts))
+        inside = {"python": PYTHON, "openssl": OPENSSL} if PYTHON else {}
+        click.echo(json.dumps({**facts, **inside}))
         return
     click.echo(f"MUXI Server {muxi.__version__}")
     click.echo(f"Git Commit: {GIT_COMMIT}")

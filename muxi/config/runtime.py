@@ -62,7 +62,10 @@ class RceConfig:
         "", text(), "What formations show to the code runner; without one it is not started.", secret=True
     )
     data_dir: str = key(
-        "", text(), "The directory whose `rce` holds the code runner's files; empty: the data directory."
+        "",
+        text(),
+        "The directory whose `rce` holds the code runner's files; empty: the data directory.",
+        fixed=True,
     )
     command: tuple[str, ...] = key(
         (), COMMAND, "A program of this machine to run as the code runner; empty: an image is run."

@@ -129,7 +129,7 @@ def not_started(error: EngineRefused, image: str, port: int) -> MuxiError:
             stage=SPAWNING,
             cure="Give the formation a `command`.",
         )
-    if "permission denied" in low:
+    if "permission denied" in low and "exec" in low:
         return FormationFailed(
             f"The container's program may not be executed: {error.said}",
             code="SpawnError",

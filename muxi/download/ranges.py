@@ -18,7 +18,7 @@ _LENGTH = re.compile(r"\d{1,15}", re.ASCII)
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Of what file a part is: where it comes from, and how the server knows this state of it.
+    """Of what file a part is: where it comes from (as `shown`), and how the server knows this state of it.
 
     `synced` is how many bytes of it are surely on the disk.
     """

@@ -63,6 +63,8 @@ class Transfer:
         self._retries = retries
         self._reserve = reserve
         self._meter = Meter(order.url, report, trio.current_time)
+        # Not the whole address: it may hold a password, or be signed for an hour.
+        self._source = shown(order.url)
         self._furthest = 0
         self._patched = False
         self._anew_once = False
@@ -73,7 +75,7 @@ class Transfer:
         What has come stays for the next time, unless it is wrong or the disk is full.
         """
         try:
-            await self._disk(self._part.open, self._order.url)
+            await self._disk(self._part.open, self._source)
             self._patched = self._part.offset > 0
             await self._fetch()
             while not await self._verified():
@@ -98,7 +100,7 @@ class Transfer:
         async with self._http.answer("GET", order.url, asked) as response:
             try:
                 body = read_answer(
-                    order.url, response.status_code, _fields(response), part.origin, part.offset
+                    self._source, response.status_code, _fields(response), part.origin, part.offset
                 )
             except Changed:
                 await self._disk(self._anew)
@@ -114,7 +116,7 @@ class Transfer:
 
     def _anew(self) -> None:
         self._part.discard()
-        self._part.open(self._order.url)
+        self._part.open(self._source)
 
     def _check_length(self, response: httpx.Response, body: Body) -> None:
         wanted = self._order.size

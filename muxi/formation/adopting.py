@@ -99,7 +99,7 @@ async def _adopt(owner: Owner, operation: Operation, release: Release, entry: Pr
         return False
     owner.depends_on = plan.manifest.depends_on
     spec = plan.spec(entry.port)
-    handle = await _take_over(owner.facilities, entry, spec)
+    handle = await take_over(owner.facilities, entry, spec)
     if handle is None:
         log.info("process is gone", pid=entry.pid)
         return False
@@ -114,7 +114,8 @@ async def _adopt(owner: Owner, operation: Operation, release: Release, entry: Pr
     return True
 
 
-async def _take_over(facilities: Facilities, entry: ProcessRecord, spec: ProcessSpec) -> Handle | None:
+async def take_over(facilities: Facilities, entry: ProcessRecord, spec: ProcessSpec) -> Handle | None:
+    """Return the process that a record tells of, wherever it runs, if it is proved ours and alive."""
     if entry.place:
         placement = facilities.places.get(entry.place)
         return None if placement is None else await placement.adopt(entry, spec)

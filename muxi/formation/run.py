@@ -171,7 +171,7 @@ class Run:
             self.target = None
         elif instance.state is State.RUNNING and self.target is None:
             self.target = Target(instance.spec.host, instance.spec.port)
-        self.entry = _entry(self._mark(), instance)
+        self.entry = entry_of(self._mark(), instance)
         self._on_change(self)
 
 
@@ -190,7 +190,8 @@ def identity_of(entry: ProcessRecord) -> Identity | None:
         return None
 
 
-def _entry(mark: ProcessRecord, instance: Instance) -> ProcessRecord:
+def entry_of(mark: ProcessRecord, instance: Instance) -> ProcessRecord:
+    """Return what is to be written of an instance; the mark alone while it has no process."""
     identity = instance.identity
     if instance.container_id:
         return structs.replace(

@@ -13,6 +13,8 @@ from muxi.formation.view import FormationView, VersionView
 if TYPE_CHECKING:
     from muxi.formation.owner import Owner
     from muxi.formation.view import DrainView
+    from muxi.process.confinement import Confiner
+    from muxi.process.instance import Instance
     from muxi.process.usage import Usage
     from muxi.registry.traffic import TrafficView
 
@@ -47,7 +49,7 @@ def view_of(owner: Owner, *, counted: bool = True) -> FormationView | None:
         last_exit=instance.last_exit if instance is not None else None,
         operation_id=owner.operation.id if owner.operation is not None else None,
         traffic=_traffic(owner) if counted else None,
-        usage=_usage(owner),
+        usage=usage_of(owner.facilities.confiner, instance) if instance is not None else None,
         drain=_drain(owner),
         depends_on=owner.depends_on,
         adopted=instance is not None and instance.adopted,
@@ -62,13 +64,11 @@ def _reason(owner: Owner) -> str | None:
     return said or owner.note or owner.facilities.log_problems.get(owner.id)
 
 
-def _usage(owner: Owner) -> Usage | None:
-    instance = owner.instance
-    if instance is None:
-        return None
+def usage_of(confiner: Confiner, instance: Instance) -> Usage | None:
+    """Return what an instance's processes were last seen to use."""
     if instance.container_id:  # its pid, if it has one here, says nothing to the meter
         return instance.usage
-    return owner.facilities.confiner.usage(instance.pid)
+    return confiner.usage(instance.pid)
 
 
 def _drain(owner: Owner) -> DrainView | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muxi.download.downloader import Downloader
@@ -37,10 +36,9 @@ def library(config: Callable[[], Config]) -> Library:
     now = config()
     downloader = Downloader(lambda: config().download, lambda: config().formations.disk_reserve)
     mirror = Mirror(downloader, lambda: config().runtime.sif_base_url)
-    rce_data = Path(now.rce.data_dir) if now.rce.data_dir else now.paths.data_dir
     return Library(
         downloader,
         ImageStore(now.paths.data_dir / RUNTIMES, mirror, downloader, lambda: config().runtime),
-        RceImages(rce_data / RCE, downloader, lambda: config().download),
+        RceImages(now.paths.data_dir / now.rce.data_dir / RCE, downloader, lambda: config().download),
         ModelCache(now.paths.cache_dir, downloader, lambda: config().download),
     )

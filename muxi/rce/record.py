@@ -38,7 +38,8 @@ def hash_of(way: Way, salt: str) -> str:
     """Return what stands for all that a process is started with; the salt is its token's hash."""
     settings = way.settings
     asked = (settings.port, settings.token, settings.home, settings.command, settings.image)
-    return hashlib.sha256(repr((salt, *asked, way.engine, way.sif)).encode()).hexdigest()
+    engine = way.engine and way.engine.program
+    return hashlib.sha256(repr((salt, *asked, engine, way.sif)).encode()).hexdigest()
 
 
 class RecordFile:

@@ -53,7 +53,12 @@ class RunnerRun:
         self._prepared = prepared
         self._on_ready = on_ready
         token = secrets.token_hex(16)
-        self._mark = ProcessRecord(token_sha256=hash_token(token.encode()), port=port)
+        placement = prepared.placement
+        self._mark = ProcessRecord(
+            token_sha256=hash_token(token.encode()),
+            port=port,
+            place="" if placement is None else placement.name,
+        )
         spec = replace(prepared.spec(house.surroundings(port)), token=token)
         self.instance = Instance(
             spec, house.policy(), on_change=self._changed, means=Means(launch=self._launch)
@@ -76,11 +81,12 @@ class RunnerRun:
 
     async def end(self, *, let_go: bool) -> None:
         """End it, or let it run on for the next server, if that one could prove that it is ours."""
-        if let_go and (self.instance.pid is None or self.instance.identity is not None):
-            await self.instance.detach()
+        instance = self.instance
+        if let_go and (instance.pid is None or instance.identity is not None or instance.container_id):
+            await instance.detach()
             return
         try:
-            await self.instance.stop()
+            await instance.stop()
             self._file.put(None)
         except MuxiError as error:
             log.error("code runner not ended", error=error.message)
@@ -92,25 +98,10 @@ class RunnerRun:
         return await self._house.spawn(spec, self._prepared.placement)
 
     def _changed(self, instance: Instance) -> None:
-        self._file.put(self._record(_entry(self._mark, instance)))
+        self._file.put(self._record(self._house.recorded(self._mark, instance)))
         if instance.state is State.RUNNING:
             self._on_ready()
 
     def _record(self, process: ProcessRecord) -> RunnerRecord:
         asked = hash_of(self._way, process.token_sha256)
         return RunnerRecord(process=process, asked=asked, pin=self._prepared.pin)
-
-
-def _entry(mark: ProcessRecord, instance: Instance) -> ProcessRecord:
-    identity = instance.identity
-    if identity is None:
-        return mark
-    return ProcessRecord(
-        token_sha256=identity.token_sha256,
-        port=mark.port,
-        pid=identity.pid,
-        start_ticks=identity.start_ticks,
-        boot_id=identity.boot_id,
-        started_at=instance.started_at or 0.0,
-        state=str(instance.state),
-    )

@@ -9,6 +9,8 @@ end, end it.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,12 +19,16 @@ import trio
 from muxi.errors import MuxiError, StorageError
 from muxi.files import PRIVATE_DIRECTORY
 from muxi.process import listeners, ports
+from muxi.rce.image_file import image_file_spec
+from muxi.rce.program import command_program, image_program
 from muxi.rce.reach import LOOPBACK, exposed_on, url_for
 from muxi.rce.record import hash_of
 from muxi.rce.run import RunnerRun
 from muxi.rce.settings import PROCESS_ID
-from muxi.rce.way import choose_way, look
-from muxi.runtime.runtime import Request
+from muxi.rce.way import Way, choose_way
+from muxi.runtime.choice import APPTAINER, DOCKER
+from muxi.runtime.pin import Pin
+from muxi.runtime.runtime import Prepared, Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +36,6 @@ if TYPE_CHECKING:
     from muxi.rce.house import House
     from muxi.rce.record import RecordFile, RunnerRecord
     from muxi.rce.settings import RceSettings
-    from muxi.rce.way import Way
-    from muxi.runtime.runtime import Prepared
 
 log = structlog.get_logger()
 
@@ -76,7 +80,7 @@ class Sidecar:
             found |= {"runs": self._way.description, "url": f"http://{LOOPBACK}:{self._port}"}
         if instance is None:
             return found
-        usage = self._house.confiner.usage(instance.pid)
+        usage = self._house.usage(instance)
         return found | {
             "healthy": instance.healthy,
             "pid": instance.pid or 0,
@@ -180,9 +184,8 @@ class Sidecar:
             await self._end_leftover()
             self._decided.set()
             return
-        found = await trio.to_thread.run_sync(look, settings, house.search_path)
         try:
-            way = choose_way(settings, found, await house.runtimes.presences())
+            way = await self._choose_way()
         except MuxiError:
             await self._end_leftover()
             raise
@@ -193,12 +196,12 @@ class Sidecar:
         self._way = way
         self._decided.set()
         await trio.to_thread.run_sync(make_directories, settings)
-        prepared = await self._prepare(way, left)
+        way, prepared = await self._prepare(way, left)
         run = RunnerRun(house, self._file, way, prepared, port=self._port, on_ready=self._became_ready)
         if left is None or not await run.go_on(self._nursery, left.process):
             await self._end_leftover()
             run.start(self._nursery)
-        self._run = run
+        self._way, self._run = way, run
 
     def _left_by_another(self, way: Way) -> RunnerRecord | None:
         """Return the record of an earlier server's process, if that is what is asked for now."""
@@ -221,15 +224,31 @@ class Sidecar:
                 return port
         return wanted
 
-    async def _prepare(self, way: Way, left: RunnerRecord | None) -> Prepared:
+    async def _prepare(self, way: Way, left: RunnerRecord | None) -> tuple[Way, Prepared]:
+        """Have at hand what it is run from, which may take long; return the way with what was found."""
+        settings, house = way.settings, self._house
+        if way.engine is not None:
+            sif = way.sif or await house.images.ensure(_report)
+            spec = partial(image_file_spec, settings, way.engine, sif)
+            pin = Pin(runtime=APPTAINER, version=str(way.engine))
+            return replace(way, sif=sif), Prepared(pin=pin, description=way.description, spec=spec)
+        program = command_program(settings, self._port) if settings.command else image_program(settings)
         request = Request(
-            program=way.program(self._port),
-            release_dir=self._settings.home,
-            state_dir=self._settings.cache,
+            program=program,
+            release_dir=settings.home,
+            state_dir=settings.cache,
             pin=None if left is None else left.pin,
             report=_report,
         )
-        return await self._house.runtimes.prepare(request)
+        return way, await house.runtimes.prepare(request)
+
+    async def _choose_way(self) -> Way:
+        settings, house = self._settings, self._house
+        if settings.command:
+            return Way(settings)
+        docker = (await house.runtimes.presences()).get(DOCKER)
+        engine, sif = await house.engines.find(), await house.images.installed()
+        return choose_way(settings, engine, sif, docker, may_download=house.may_download())
 
     async def _end_leftover(self) -> None:
         record = self._file.record
@@ -254,7 +273,7 @@ class Sidecar:
 def make_directories(settings: RceSettings) -> None:
     """Make what it writes to (blocking). Raises StorageError."""
     try:
-        for directory in (settings.cache, settings.home / "work"):
+        for directory in (settings.cache, settings.home / "engine"):
             directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(

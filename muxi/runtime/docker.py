@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from muxi.runtime.runner import Runner
     from muxi.runtime.runtime import Request, Surroundings
 
-PRESENCE_SECONDS: Final = 2.0
+PRESENCE_SECONDS: Final = 5.0
+"""More than an engine takes on a machine under load: one that answers late is there all the same."""
 
 
 class Docker:
@@ -56,7 +57,9 @@ class Docker:
         try:
             address, found = await self._engine.version(PRESENCE_SECONDS)
         except (EngineUnavailable, EngineRefused) as error:
-            return Presence(self.name, available=False, problem=error.message, cure=error.cure or "")
+            return Presence(
+                self.name, available=False, problem=error.message.rstrip("."), cure=error.cure or ""
+            )
         return Presence(self.name, available=True, version=found.version, detail=str(address))
 
     def check(self, program: Program, release_dir: Path) -> None:  # noqa: ARG002 - the contract's

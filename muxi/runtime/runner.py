@@ -125,7 +125,7 @@ def runner_spec(
             Mount(sif, SIF),
             Mount(models, MODELS, read_only=False),
         ),
-        env={"HF_HOME": MODELS},
+        env={"HF_HOME": MODELS, "HF_HUB_CACHE": MODELS},
         inner_port=around.port,
         network=engine.network,
         platform=platform_of(sif),

@@ -20,9 +20,10 @@ from muxi.proxy.sockets import adopt_listener, open_listeners
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import MutableMapping
+    from collections.abc import MutableMapping, Sequence
 
     from muxi.config.model import Config
+    from muxi.server.history import History
 
 log = structlog.get_logger()
 
@@ -88,6 +89,21 @@ class Inheritance:
         for sock in inherited:
             sock.close()
         return sockets
+
+    def pass_on(self, sockets: Sequence[socket.socket], lock: int, history: History) -> Handover:
+        """Return what the program after this one is to get."""
+        host, port = self.address
+        return Handover(
+            pid=os.getpid(),
+            sockets=tuple(sock.fileno() for sock in sockets),
+            lock=lock,
+            host=host,
+            port=port,
+            activated=self.activated,
+            generation=history.generation,
+            first_started_at=history.first_started_at or history.started_at,
+            serial=history.serial,
+        )
 
 
 def inherit(environment: MutableMapping[str, str]) -> Inheritance:

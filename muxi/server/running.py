@@ -22,7 +22,7 @@ from muxi.registry.lock import exclusive
 from muxi.server.check import load_certificates
 from muxi.server.directories import prepare_directories
 from muxi.server.history import History
-from muxi.server.inheritance import Handover, inherit
+from muxi.server.inheritance import inherit
 from muxi.server.life import Life, Surroundings
 from muxi.server.notify import Manager
 from muxi.server.program import this_program
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from muxi.config.model import Config
+    from muxi.server.inheritance import Handover
 
 log = structlog.get_logger()
 
@@ -78,21 +79,7 @@ def run(config: Config, *, notes: Sequence[str] = (), reread: Callable[[], Loade
             confiner=Confiner(groups),
         )
         signals.catch(*STOP)
-        host, port = inheritance.address
-
-        def handover() -> Handover:
-            return Handover(
-                pid=os.getpid(),
-                sockets=tuple(sock.fileno() for sock in sockets),
-                lock=lock,
-                host=host,
-                port=port,
-                activated=inheritance.activated,
-                generation=around.history.generation,
-                first_started_at=around.history.first_started_at or around.history.started_at,
-                serial=around.history.serial,
-            )
-
+        handover = partial(inheritance.pass_on, sockets, lock, around.history)
         return _live(config, around, handover, logs)
 
 

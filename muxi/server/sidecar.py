@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from muxi.formation.adopting import end_process, take_over
 from muxi.formation.resources import ResourceOptions, process_limits
-from muxi.formation.run import identity_of
-from muxi.process.adopted import adopt
-from muxi.process.identity import stop_leftover, stop_marked
+from muxi.formation.run import entry_of
+from muxi.formation.snapshot import usage_of
 from muxi.rce.house import House
 from muxi.rce.reach import LOOPBACK
 from muxi.rce.settings import PROCESS_ID, RceSettings
 from muxi.rce.sidecar import Sidecar
+from muxi.runtime.apptainer_engine import EngineFinder
 from muxi.runtime.runtime import Surroundings
 
 if TYPE_CHECKING:
     from muxi.formation.facilities import Facilities
-    from muxi.process.handle import Handle
-    from muxi.process.spec import ProcessSpec
     from muxi.rce.record import RecordFile
-    from muxi.registry.records import ProcessRecord
 
 
 def make_sidecar(facilities: Facilities, file: RecordFile) -> Sidecar:
@@ -41,25 +40,17 @@ def make_sidecar(facilities: Facilities, file: RecordFile) -> Sidecar:
             limits=replace(process_limits(ResourceOptions(), settings), memory_soft=0),
         )
 
-    async def take_over(record: ProcessRecord, spec: ProcessSpec) -> Handle | None:
-        identity = identity_of(record)
-        return None if identity is None else adopt(identity, record.started_at, spec, facilities.confiner)
-
-    async def end_left(record: ProcessRecord) -> bool:
-        grace, identity = facilities.config.formations.deployment.force_kill_timeout, identity_of(record)
-        marked = record.token_sha256
-        ended = await (stop_marked(marked, grace) if identity is None else stop_leftover(identity, grace))
-        facilities.confiner.dismiss(record.pid)
-        return ended
-
     house = House(
         runtimes=facilities.runtimes,
-        confiner=facilities.confiner,
+        images=facilities.library.rce,
+        engines=EngineFinder(facilities.search_path),
         ports=facilities.ports,
-        search_path=facilities.search_path,
+        may_download=lambda: facilities.config.runtime.auto_download,
         spawn=facilities.spawn,
-        take_over=take_over,
-        end_left=end_left,
+        take_over=partial(take_over, facilities),
+        end_left=partial(end_process, facilities),
+        recorded=entry_of,
+        usage=partial(usage_of, facilities.confiner),
         surroundings=surroundings,
         policy=facilities.restart_policy,
     )

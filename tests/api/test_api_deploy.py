@@ -149,7 +149,7 @@ async def test_a_client_that_leaves_while_uploading_leaves_nothing(api: Api) -> 
 
 
 async def test_an_upload_that_stalls_is_given_up(tmp_path: Path) -> None:
-    api = make_api(tmp_path, body_chunk_timeout=0.01)
+    api = make_api(tmp_path, body_chunk_timeout=0.3)
     headers = NAMED | {"Authorization": api.signature("POST", "/rpc/formations")}
     with trio.fail_after(30):
         async with api.exchange(make_scope("POST", "/rpc/formations", headers)) as exchange:

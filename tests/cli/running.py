@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     import signal
@@ -22,7 +23,7 @@ SECONDS = 60
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "muxi", *arguments]
+    return muxi_command(*arguments)
 
 
 def environment(installation: Installation) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muxi.auth.keyring import Keyring
-from muxi.cli import deploy, main
+from muxi.cli import main, progress
 from muxi.config.load import load
 from muxi.errors import Unauthorized
 
@@ -172,7 +172,7 @@ def test_ctrl_c_takes_an_accepted_deployment_back(
         next(events)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deploy, "follow", interrupted)
+    monkeypatch.setattr(progress, "follow", interrupted)
     fake_server.events("POST", "/rpc/formations", *STAGES, COMPLETE)
     fake_server.json("DELETE", "/rpc/formations/my-agent", {"id": "my-agent"})
     assert main.run(["formation", "deploy", str(formation)]) == 130
@@ -200,7 +200,7 @@ def test_taking_back_says_when_it_can_t(
     def interrupted(events: object, show: object) -> dict[str, object]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deploy, "follow", interrupted)
+    monkeypatch.setattr(progress, "follow", interrupted)
     fake_server.events("POST", "/rpc/formations", COMPLETE)
     fake_server.refuse("DELETE", "/rpc/formations/my-agent", 409, "busy")
     assert main.run(["formation", "deploy", str(formation)]) == 130

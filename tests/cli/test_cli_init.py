@@ -5,13 +5,13 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from muxi.cli import main, questions
 from muxi.config.load import load
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Installation
@@ -241,7 +241,7 @@ def test_as_a_process_with_piped_answers(installation: Installation) -> None:
         found.bind(("", 0))
         port = found.getsockname()[1]
     done = subprocess.run(
-        [sys.executable, "-m", "muxi", "init"],
+        muxi_command("init"),
         input=f"box\n{port}\n",
         env={**os.environ, **installation.environment},
         capture_output=True,

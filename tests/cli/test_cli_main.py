@@ -12,6 +12,7 @@ import muxi
 from muxi.cli import main
 from muxi.cli.root import COMMANDS, CONFIG, FORMATION, PROGRAM
 from muxi.errors import ConfigError
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Installation
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "muxi", *arguments],
+        muxi_command(*arguments),
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from muxi.cli import main, options, update
+from muxi.cli import main, options, progress
 from muxi.formation import manifest
 from tests.cli.test_cli_formation import ITEM, STAGES, formation
 
@@ -106,7 +106,7 @@ def test_ctrl_c_cancels_an_update(
     def interrupted(_events: Iterator[ServerEvent], _show: object) -> dict[str, object]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(update, "follow", interrupted)
+    monkeypatch.setattr(progress, "follow", interrupted)
     fake_server.json("GET", ONE, ITEM)
     fake_server.events("PUT", ONE, *STAGES)
     fake_server.json("POST", f"{ONE}/cancel", {"message": "Update cancelled successfully"})

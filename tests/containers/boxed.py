@@ -50,7 +50,7 @@ http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), H
 """
 
 
-def boxed(formation_id: str, version: str = "1", **fields: object) -> bytes:
+def boxed(formation_id: str, version: str = "1", /, **fields: object) -> bytes:
     """Make a bundle whose `app.py` runs in a container; `fields` are those of its manifest."""
     facts: dict[str, object] = {"image": IMAGE, "command": ["/usr/bin/python3", "app.py"], **fields}
     return bundle(formation_id, {"app.py": f"VERSION = {version!r}\n{APP}"}, **facts)

@@ -174,7 +174,8 @@ class Answer:
             status, message = self._engine.fail[key]
             return await self._json({"message": message}, status)
         name = f"_{method.lower()}_{parts[0]}"
-        return await getattr(self, name)(parts[1:], query, body)
+        await getattr(self, name)(parts[1:], query, body)
+        return None
 
     async def _get_version(self, *_: object) -> None:
         newest, least = self._engine.api

@@ -26,7 +26,8 @@ ENTRIES = [
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8))
 def test_any_way_to_cut_the_bytes_gives_the_same_entries(cuts: list[int]) -> None:
-    frames, found, start = Frames(), [], 0
+    frames, start = Frames(), 0
+    found: list[Entry] = []
     for end in [*sorted(cuts), len(STREAM)]:
         found += frames.feed(STREAM[start:end])
         start = end

@@ -147,7 +147,7 @@ def test_how_a_container_ended_is_told_as_of_a_process(code: int, oom: bool, wor
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("driver failed programming external connectivity: Bind for 127.0.0.1:8001 failed: port is already allocated", "Port 8001 is in use"),
+        ("Bind for 127.0.0.1:8001 failed: port is already allocated", "Port 8001 is in use"),
         ("listen tcp4 127.0.0.1:8001: bind: address already in use", "Port 8001 is in use"),
         ('exec: "nope": executable file not found in $PATH: unknown', "was not found in the image"),
         ("No command specified", "names no program"),
@@ -171,7 +171,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(place.start, spec)
         with trio.fail_after(30):
-            while not any(seen.endswith("start") for seen in engine.seen):
+            while not any(seen.endswith("start") for seen in engine.seen):  # noqa: ASYNC110 - as above
                 await trio.sleep(0.01)
         assert engine.box.status == "created"
         nursery.cancel_scope.cancel()
@@ -318,13 +318,18 @@ async def test_it_is_measured_and_told_once_past_its_soft_limit(
     place: ContainerPlacement, engine: StandIn, spec: ContainerSpec
 ) -> None:
     told: list[tuple[str, int]] = []
-    place.on_soft_limit = lambda process, memory: not told.append((process, memory))
+
+    def tell(process: str, memory: int) -> bool:
+        told.append((process, memory))
+        return True
+
+    place.on_soft_limit = tell
     handle = await place.start(spec)
     assert isinstance(handle, Container)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handle.wait)
         with trio.fail_after(30):
-            while handle.usage is None:
+            while handle.usage is None:  # noqa: ASYNC110 - as above
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     assert (handle.usage.memory, handle.usage.threads, handle.usage.open_files) == (8 << 20, 3, None)

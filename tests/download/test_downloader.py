@@ -489,10 +489,14 @@ async def test_a_password_of_the_mirror_is_sent_and_never_told(tmp_path: Path) -
         url = mirror.put("/a", CONTENT).replace("http://", "http://user:CANARY@")
         with pytest.raises(DownloadError) as raised:
             await downloader().fetch(url.replace("/a", "/missing?token=CANARY"), tmp_path / "b")
-        told: list[Progress] = []
-        await downloader().fetch(url, tmp_path / "a", report=told.append)
+        mirror.script["/a"] = [mirror.cut(100_000), says(401)]
+        with pytest.raises(DownloadError):
+            await downloader().fetch(url, tmp_path / "a")
+        noted = (tmp_path / "a.part.json").read_text()
+        await downloader().fetch(url, tmp_path / "a")
+        assert mirror.seen[-1].start == 100_000
         assert mirror.seen[-1].fields["authorization"].startswith("Basic ")
-    assert "CANARY" not in f"{raised.value.message}{raised.value.cure}"
+    assert "CANARY" not in f"{raised.value.message}{raised.value.cure}{noted}"
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:

@@ -28,12 +28,15 @@ from tests.faults.walk import (
     write_draft,
 )
 from tests.integration.outside import processes, until
+from tests.program import needs_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.live import LiveServer
+
+pytestmark = needs_source
 
 
 class Outcome:

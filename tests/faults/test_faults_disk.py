@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.walk import ID, MOST_STEPS, STRIDE, Walk, packed, rollback, update
+from tests.program import needs_source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FAULTS = ("ENOSPC", "EIO")
+pytestmark = needs_source
 
 
 @pytest.mark.parametrize("strategy", ["blue-green", "recreate"])

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 COUNTER = Path(counter.__file__).read_bytes()
-DYING = (str(HERE / "dying.py"),)
+DYING = (sys.executable, str(HERE / "dying.py"))
 ID = "counts"
 STRIDE = 1 if os.environ.get("MUXI_FAULTS") == "full" else 12
 MOST_STEPS = 400
@@ -99,7 +100,7 @@ class Walk:
 
         def count() -> None:
             with httpx.Client(timeout=60, trust_env=False) as client, contextlib.suppress(httpx.HTTPError):
-                while not over.wait(0.005):
+                while not over.wait(0.02):
                     answer = client.get(f"{live.url}/api/{ID}/count")
                     if answer.status_code == 200:
                         self.told.append(int(answer.text))

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tests.live import DEADLINE, bundle, environment, write_config
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -95,7 +95,7 @@ def _merge(into: dict[str, Any], overrides: Mapping[str, Any]) -> None:
 def muxi(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "muxi", *arguments],
+        muxi_command(*arguments),
         capture_output=True,
         text=True,
         cwd=directory,

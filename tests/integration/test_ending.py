@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.integration.outside import RECORDER, configure, deployed, processes, until
 from tests.live import DEADLINE, bundle, environment, running, write_config
+from tests.program import needs_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +125,7 @@ main()
 """
 
 
+@needs_source
 def test_signals_during_the_start(tmp_path: Path) -> None:
     """A stop waits for the start, which reload and upgrade do not keep from ending."""
     with slow_start(tmp_path) as (process, log):
@@ -135,6 +137,7 @@ def test_signals_during_the_start(tmp_path: Path) -> None:
         assert "Traceback" not in log.read_text()
 
 
+@needs_source
 def test_a_second_signal_during_the_start_means_now(tmp_path: Path) -> None:
     with slow_start(tmp_path) as (process, log):
         process.send_signal(signal.SIGTERM)

@@ -15,6 +15,7 @@ import httpx
 
 from tests.integration.outside import deployed, muxi, until
 from tests.live import DEADLINE, environment, running, write_config
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ import os, sys
 fd = int(sys.argv[1])
 os.dup2(fd, 3)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
-os.execv(sys.executable, [sys.executable, "-m", "muxi", "start"])
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -92,7 +93,7 @@ def test_a_socket_of_the_manager_s_is_served_on_and_kept_by_an_upgrade(tmp_path:
         early.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", ACTIVATE, str(sock.fileno())],
+                [sys.executable, "-c", ACTIVATE, str(sock.fileno()), *muxi_command("start")],
                 pass_fds=[sock.fileno()],
                 env=environment(tmp_path),
                 stdout=subprocess.DEVNULL,

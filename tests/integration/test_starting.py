@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import httpx
 from muxi.auth.scheme import authorization_header
 from tests.integration.outside import configure, muxi, until
 from tests.live import DEADLINE, environment, running
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def start(directory: Path, name: str) -> Iterator[Started]:
     stdout, stderr = directory / f"{name}.out", directory / f"{name}.err"
     with stdout.open("wb") as out, stderr.open("wb") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "muxi", "start", "--port", "0", "--host", "127.0.0.1"],
+            muxi_command("start", "--port", "0", "--host", "127.0.0.1"),
             stdout=out,
             stderr=err,
             cwd=directory,

@@ -15,6 +15,7 @@ import pytest
 from muxi.registry.lock import holder
 from tests.integration.outside import deployed, muxi, processes, until
 from tests.live import running
+from tests.program import needs_source
 
 if TYPE_CHECKING:
     import subprocess
@@ -208,6 +209,7 @@ rm -- "$0"
 """
 
 
+@needs_source
 def test_when_the_new_program_can_t_be_executed_the_old_one_serves_on(tmp_path: Path, marker: str) -> None:
     program = tmp_path / "vanishing"
     code = f"""
@@ -235,6 +237,7 @@ running.this_program = lambda: Program({str(program)!r}, ("muxi-server", "start"
     assert processes(marker) == set()
 
 
+@needs_source
 def test_a_program_that_is_not_there_is_not_let_in(tmp_path: Path) -> None:
     code = """
 import muxi.server.running as running

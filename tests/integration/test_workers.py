@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import pytest
 
 from tests.integration.outside import configure, deployed, is_gone, muxi, until
 from tests.live import running
+from tests.program import muxi_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,7 +241,5 @@ def test_one_worker_is_no_other_process(tmp_path: Path) -> None:
 
 
 def test_the_command_is_not_for_people() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "muxi", "--help"], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run(muxi_command("--help"), capture_output=True, text=True, check=True, timeout=60)
     assert "worker" not in done.stdout

@@ -69,7 +69,7 @@ async def test_what_is_under_way_finishes_and_is_waited_for() -> None:
 async def test_one_with_nothing_under_way_is_drained_at_once() -> None:
     async with open_house() as house:
         target = await house.formation(canned(OK))
-        with trio.fail_after(1):
+        with trio.fail_after(30):
             assert await target.drained(100)
 
 
@@ -118,7 +118,7 @@ async def test_kept_connections_of_an_ended_target_are_closed() -> None:
         target = await house.formation(script)
         assert (await (await house.connect()).ask(GET)).body == b"ok"
         house.routes.end(target)
-        with trio.fail_after(2):
+        with trio.fail_after(30):
             await closed.wait()
 
 

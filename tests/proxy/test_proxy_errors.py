@@ -141,7 +141,7 @@ async def test_malformed_requests_are_refused_and_closed(
 
 
 async def test_slow_head_is_told_so_and_closed() -> None:
-    limits = Limits(head_timeout=0.05, sweep_interval=0.01)
+    limits = Limits(head_timeout=0.5, sweep_interval=0.01)
     async with open_house(limits=limits) as house:
         wire = await house.connect()
         await wire.send(b"GET /api/bot HTTP/1.1\r\nHo")
@@ -151,7 +151,7 @@ async def test_slow_head_is_told_so_and_closed() -> None:
 
 
 async def test_idle_connection_is_closed_without_a_word() -> None:
-    async with open_house(limits=Limits(idle_timeout=0.05, sweep_interval=0.01)) as house:
+    async with open_house(limits=Limits(idle_timeout=0.5, sweep_interval=0.01)) as house:
         wire = await house.connect()
         assert (await wire.ask(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")).body == b"pong"
         assert await wire.gone()
@@ -190,7 +190,7 @@ async def test_a_silent_formation_is_waited_for() -> None:
         await release.wait()
         await wire.send(OK)
 
-    limits = Limits(head_timeout=0.02, idle_timeout=0.02, body_idle_timeout=0.02, sweep_interval=0.01)
+    limits = Limits(head_timeout=0.3, idle_timeout=0.3, body_idle_timeout=0.3, sweep_interval=0.01)
     async with open_house(limits=limits) as house:
         target = await house.formation(script)
         wire = await house.connect()

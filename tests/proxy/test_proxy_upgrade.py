@@ -352,7 +352,7 @@ async def test_what_is_no_websocket_is_closed_without_a_frame() -> None:
 
 
 async def test_an_idle_tunnel_is_left_alone_unless_the_policy_says_otherwise() -> None:
-    limits = Limits(head_timeout=0.02, idle_timeout=0.02, body_idle_timeout=0.02, sweep_interval=0.01)
+    limits = Limits(head_timeout=0.3, idle_timeout=0.3, body_idle_timeout=0.3, sweep_interval=0.01)
     async with open_house(limits=limits) as house:
         wire, far, _ = await tunnel(house)
         assert await (await house.connect()).gone()  # So the sweep has come by.

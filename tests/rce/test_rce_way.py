@@ -7,16 +7,20 @@ import pytest
 from muxi.config.model import Paths, defaults
 from muxi.config.runtime import COMMAND
 from muxi.errors import OperatorError
-from muxi.rce.program import RunnerProgram
+from muxi.process.health import HealthCheck
+from muxi.rce.image_file import image_file_spec
+from muxi.rce.program import RunnerProgram, command_program, image_program
 from muxi.rce.reach import exposed_on, url_for
 from muxi.rce.record import hash_of
 from muxi.rce.settings import RceSettings
-from muxi.rce.way import MACHINES, Findings, Way, choose_way, look, newest_sif
-from muxi.runtime.runtime import Presence
+from muxi.rce.way import Way, choose_way
+from muxi.runtime.apptainer_engine import Engine
+from muxi.runtime.runtime import Presence, Surroundings
 
 HOME = Path("/data/rce")
 SIF = HOME / "skills-rce-0.3.10-linux-amd64.sif"
-DOCKER = {"docker": Presence("docker", available=True)}
+DOCKER = Presence("docker", available=True)
+APPTAINER = Engine("/usr/bin/apptainer", "Apptainer", (1, 3, 4), "APPTAINER")
 
 
 def settings(**changes: object) -> RceSettings:
@@ -25,98 +29,95 @@ def settings(**changes: object) -> RceSettings:
 
 
 @pytest.mark.parametrize(
-    ("asked", "found", "presences", "expected"),
+    ("asked", "engine", "sif", "docker", "expected"),
     [
-        (settings(command=("runner", "-v")), Findings("/bin/apptainer", SIF), DOCKER, "program runner"),
-        (settings(), Findings("/bin/apptainer", SIF), DOCKER, "image file skills-rce-0.3.10-linux-amd64.sif"),
-        (settings(), Findings(None, SIF), DOCKER, "container of skills:1"),
-        (settings(), Findings("/bin/apptainer", None), DOCKER, "container of skills:1"),
+        (settings(command=("runner", "-v")), APPTAINER, SIF, DOCKER, "program runner"),
+        (settings(), APPTAINER, SIF, DOCKER, "skills-rce-0.3.10-linux-amd64.sif on Apptainer 1.3.4"),
+        (settings(), APPTAINER, None, DOCKER, "its image on Apptainer 1.3.4"),
+        (settings(), "it is not installed", SIF, DOCKER, "container of skills:1"),
     ],
 )
 def test_a_named_program_comes_before_an_image_file_and_that_before_a_container(
-    asked: RceSettings, found: Findings, presences: dict[str, Presence], expected: str
+    asked: RceSettings, engine: Engine | str, sif: Path | None, docker: Presence, expected: str
 ) -> None:
-    assert choose_way(asked, found, presences).description == expected
+    assert choose_way(asked, engine, sif, docker, may_download=True).description == expected
+
+
+def test_an_image_file_that_may_not_be_fetched_is_none() -> None:
+    assert choose_way(settings(), APPTAINER, None, DOCKER, may_download=False).description == (
+        "container of skills:1"
+    )
 
 
 @pytest.mark.parametrize(
-    ("found", "presences", "words"),
+    ("engine", "docker", "words"),
     [
-        (Findings(None, None), {}, "there is no image file in /data/rce, and no container engine is known"),
-        (Findings(None, SIF), {}, "neither apptainer nor singularity is there to run skills-rce-0.3.10"),
+        (APPTAINER, None, "Image files: there is none in /data/rce. Containers: no engine is known."),
         (
-            Findings(None, None),
-            {"docker": Presence("docker", available=False, problem="docker does not answer")},
-            "and docker does not answer",
+            "neither apptainer nor singularity is installed",
+            None,
+            "Image files: neither apptainer",
+        ),
+        (
+            APPTAINER,
+            Presence("docker", available=False, problem="docker does not answer."),
+            "Containers: docker does not answer.",
         ),
     ],
 )
 def test_what_is_missing_is_said_with_a_cure(
-    found: Findings, presences: dict[str, Presence], words: str
+    engine: Engine | str, docker: Presence | None, words: str
 ) -> None:
     with pytest.raises(OperatorError) as caught:
-        choose_way(settings(), found, presences)
+        choose_way(settings(), engine, None, docker, may_download=False)
     assert (caught.value.code, caught.value.status) == ("RceUnavailable", 503)
     assert words in caught.value.message
     assert "rce.command" in str(caught.value.cure)
 
 
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (("0.2.2", "0.2.10", "0.2.9"), "0.2.10"),
-        (("1.0", "0.20260401.1"), "1.0"),
-        ((), None),
-    ],
-)
-def test_the_newest_image_file_is_found_by_numbers(names: tuple[str, ...], expected: str | None) -> None:
-    files = [f"skills-rce-{name}-linux-amd64.sif" for name in names]
-    others = ["skills-rce-9.0-linux-arm64.sif", "skills-rce-9.0-linux-amd64.sif.part", "skills-rce-x.sif"]
-    wanted = None if expected is None else f"skills-rce-{expected}-linux-amd64.sif"
-    assert newest_sif([*files, *others], "amd64") == wanted
-
-
-def test_image_files_and_their_engine_are_looked_for(tmp_path: Path) -> None:
-    engine = tmp_path / "bin" / "singularity"
-    engine.parent.mkdir()
-    engine.write_text("#!/bin/sh\n")
-    engine.chmod(0o755)
-    for machine in set(MACHINES.values()):
-        (tmp_path / f"skills-rce-1.2.3-linux-{machine}.sif").touch()
-    found = look(settings(home=tmp_path), str(engine.parent))
-    assert found.engine == str(engine)
-    assert found.sif is not None
-    assert found.sif.name.startswith("skills-rce-1.2.3-linux-")
-    assert look(settings(home=tmp_path / "none"), "/nowhere") == Findings(None, None)
-
-
 def test_an_image_file_is_contained_and_its_token_is_no_argument() -> None:
-    made = Way("", settings(), "/usr/bin/apptainer", SIF).program(7899)
-    assert made.command == (
-        "/usr/bin/apptainer", "exec", "--containall", "--no-home",
-        "--workdir", "/data/rce/work", "--bind", "/data/rce/cache:/cache/skills",
+    around = Surroundings(
+        process_id="muxi-rce",
+        host="127.0.0.1",
+        port=7899,
+        server_url="",
+        stdout=HOME,
+        stderr=HOME,
+        defaults=HealthCheck(),
+        stop_timeout=5.0,
+        search_path="/usr/bin",
+    )
+    made = image_file_spec(settings(), APPTAINER, SIF, around)
+    assert made.argv == (
+        "/usr/bin/apptainer", "--quiet", "exec",
+        "--containall", "--cleanenv", "--pid", "--no-privs", "--no-eval", "--no-home",
+        "--workdir", "/data/rce/scratch/muxi-rce.7899",
+        "--mount", "type=bind,source=/data/rce/cache,destination=/cache/skills",
         "/data/rce/skills-rce-0.3.10-linux-amd64.sif", "skills-rce",
     )  # fmt: skip
-    assert made.env == {
+    inside = {name: value for name, value in made.env.items() if name.startswith("APPTAINERENV_")}
+    assert inside == {
         "APPTAINERENV_RCE_PORT": "7899",
         "APPTAINERENV_RCE_AUTH_TOKEN": "CANARY",
         "APPTAINERENV_RCE_CACHE_DIR": "/cache/skills",
+        "APPTAINERENV_HOST": "127.0.0.1",
     }
-    old = Way("", settings(), "/opt/bin/singularity", SIF).program(7899)
-    assert old.env["SINGULARITYENV_RCE_PORT"] == "7899"
+    assert made.token_variables == ("APPTAINERENV_MUXI_INSTANCE_TOKEN",)
+    assert made.health.start_up.paths == ("/health",)
+    assert "CANARY" not in repr(made)
 
 
 def test_a_program_and_a_container_get_their_settings_by_their_environment() -> None:
-    program = Way("", settings(command=("runner", "--quiet"))).program(7891)
+    program = command_program(settings(command=("runner", "--quiet")), 7891)
     assert (program.kind, program.command) == ("native", ("runner", "--quiet"))
     assert program.env == {
         "RCE_PORT": "7891",
         "RCE_AUTH_TOKEN": "CANARY",
         "RCE_CACHE_DIR": "/data/rce/cache",
     }
-    container = Way("", settings()).program(7891)
+    container = image_program(settings())
     assert (container.kind, container.image, container.command) == ("image", "skills:1", None)
-    assert container.env == {"RCE_PORT": "7891", "RCE_AUTH_TOKEN": "CANARY"}
+    assert container.env == {"RCE_AUTH_TOKEN": "CANARY"}, "it listens where its image says"
 
 
 def test_it_is_asked_for_its_health_where_it_answers() -> None:
@@ -124,22 +125,24 @@ def test_it_is_asked_for_its_health_where_it_answers() -> None:
 
 
 def test_the_token_is_in_no_repr() -> None:
-    way = Way("", settings(command=("runner",)))
-    assert "CANARY" not in repr((way, way.settings, way.program(1)))
+    way = Way(settings(command=("runner",)))
+    assert "CANARY" not in repr(
+        (way, way.settings, command_program(way.settings, 1), image_program(way.settings))
+    )
 
 
 def test_other_settings_or_another_image_file_are_another_process() -> None:
-    one = Way("", settings(), "/bin/apptainer", SIF)
+    one = Way(settings(), APPTAINER, SIF)
     others = [
-        Way("", settings(token="other"), "/bin/apptainer", SIF),
-        Way("", settings(port=7892), "/bin/apptainer", SIF),
-        Way("", settings(command=("x",)), "/bin/apptainer", SIF),
-        Way("", settings(), "/bin/apptainer", SIF.with_name("skills-rce-0.4-linux-amd64.sif")),
-        Way("", settings()),
+        Way(settings(token="other"), APPTAINER, SIF),
+        Way(settings(port=7892), APPTAINER, SIF),
+        Way(settings(command=("x",)), APPTAINER, SIF),
+        Way(settings(), APPTAINER, SIF.with_name("skills-rce-0.4-linux-amd64.sif")),
+        Way(settings()),
     ]
     hashes = {hash_of(way, "salt") for way in (one, *others)}
     assert len(hashes) == 1 + len(others)
-    assert hash_of(one, "salt") == hash_of(Way("said otherwise", settings(), "/bin/apptainer", SIF), "salt")
+    assert hash_of(one, "salt") == hash_of(Way(settings(), APPTAINER, SIF), "salt")
     assert hash_of(one, "salt") != hash_of(one, "pepper")
 
 

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import trio
 
-from muxi.formation.outfit import outfit
+from muxi.images.names import architecture
 from muxi.process.lifecycle import State
 from muxi.rce.record import RecordFile, load_record
 from muxi.rce.settings import RceSettings
@@ -31,6 +31,7 @@ from muxi.server.sidecar import make_sidecar
 from tests.formation.test_fleet import House, configuration
 from tests.live import free_ports
 from tests.process.conftest import alive
+from tests.runtime.apptainer_stage import install_engine
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -39,9 +40,12 @@ if TYPE_CHECKING:
     from muxi.config.model import Config
     from muxi.rce.sidecar import Sidecar
     from muxi.runtime.program import Program
-    from muxi.runtime.runtime import Prepared, Request
+    from muxi.runtime.runtime import Prepared, Request, Runtime
 
 RUNNER = str(Path(__file__).parent / "runner.py")
+SOURCE = Path(RUNNER).read_text("utf-8")
+HERE = Path(sys.executable).parent
+"""A path without any engine."""
 TOKEN = "rce_CANARY0123456789"
 COMMAND = ("/usr/bin/env", "RCE_TEST_HOST=127.0.0.1", sys.executable, RUNNER)
 
@@ -59,17 +63,59 @@ def config(tmp_path: Path) -> Iterator[Config]:
 
 
 @asynccontextmanager
-async def served(config: Config, *, runtimes: Runtimes | None = None) -> AsyncIterator[Sidecar]:
-    """Run a code runner as the server does; at the end its task is cancelled."""
+async def served(
+    config: Config, *, engine: Runtime | None = None, path: Path | None = None
+) -> AsyncIterator[Sidecar]:
+    """Run a code runner as the server does; at the end its task is cancelled.
+
+    `engine` is a runtime for containers in place of the server's, `path` where programs are looked up.
+    """
     facilities = House(config).facilities
-    if runtimes is not None:
-        facilities.runtimes = runtimes
+    if engine is not None:
+        native = Native(facilities.search_path, facilities.environments)
+        facilities.runtimes = Runtimes((native, engine))
+    if path is not None:
+        facilities.search_path = str(path)
     sidecar = make_sidecar(facilities, load_record(config.paths.data_dir / "rce.json"))
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(sidecar.run)
             yield sidecar
             nursery.cancel_scope.cancel()
+
+
+class Absent:
+    """A container engine that is not there."""
+
+    name = "docker"
+
+    async def presence(self) -> Presence:
+        return Presence(self.name, available=False, problem="it does not answer")
+
+    def check(self, program: Program, release_dir: Path) -> None:
+        raise NotImplementedError
+
+    async def prepare(self, request: Request) -> Prepared:
+        raise NotImplementedError
+
+
+class Slow(Absent):
+    """A container engine that never has its image."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+        self.cancelled = 0
+
+    async def presence(self) -> Presence:
+        return Presence(self.name, available=True)
+
+    async def prepare(self, request: Request) -> Prepared:
+        self.asked.append(request)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.cancelled += 1
+        raise AssertionError
 
 
 async def running(sidecar: Sidecar, *, but: object = None) -> int:
@@ -143,10 +189,12 @@ async def test_one_that_dies_is_started_again(config: Config) -> None:
 
 
 async def test_what_it_lacks_is_told_and_formations_are_told_of_none(config: Config) -> None:
-    async with served(replace(config, rce=replace(config.rce, command=()))) as sidecar:
+    asked = replace(config, rce=replace(config.rce, command=()))
+    async with served(asked, engine=Absent(), path=HERE) as sidecar:
         assert sidecar.variables("native") == {}
         assert sidecar.status()["state"] == "unavailable"
-        assert "there is no image file in" in str(sidecar.status()["reason"])
+        assert "Containers: it does not answer." in str(sidecar.status()["reason"])
+        assert "Install Apptainer or Docker" in str(sidecar.status()["reason"])
 
 
 async def test_a_program_that_is_not_there_is_told(config: Config) -> None:
@@ -232,7 +280,7 @@ async def test_what_is_not_asked_for_any_more_is_ended_by_the_next_server(
         before = await running(sidecar)
         await sidecar.detach()
     assert alive(before)
-    async with served(replace(config, rce=replace(config.rce, **change))):  # type: ignore[arg-type]
+    async with served(replace(config, rce=replace(config.rce, **change)), engine=Absent(), path=HERE):  # type: ignore[arg-type]
         await until(lambda: not alive(before))
 
 
@@ -259,36 +307,10 @@ async def test_a_damaged_record_is_no_reason_not_to_start(config: Config) -> Non
         await running(sidecar)
 
 
-class Slow:
-    """A container engine that never has its image."""
-
-    name = "docker"
-
-    def __init__(self) -> None:
-        self.asked: list[Request] = []
-        self.cancelled = 0
-
-    async def presence(self) -> Presence:
-        return Presence(self.name, available=True)
-
-    def check(self, program: Program, release_dir: Path) -> None:
-        raise NotImplementedError
-
-    async def prepare(self, request: Request) -> Prepared:
-        self.asked.append(request)
-        try:
-            await trio.sleep_forever()
-        finally:
-            self.cancelled += 1
-        raise AssertionError
-
-
 async def test_a_long_download_keeps_nobody_waiting_and_ends_with_other_settings(config: Config) -> None:
     engine = Slow()
-    environments = outfit(lambda: config, os.environ["PATH"], {}).environments
-    runtimes = Runtimes((Native(os.environ["PATH"], environments), engine))
     asked = replace(config, rce=replace(config.rce, command=(), image="skills:2"))
-    async with served(asked, runtimes=runtimes) as sidecar:
+    async with served(asked, engine=engine) as sidecar:
         await until(lambda: bool(engine.asked))
         assert (engine.asked[0].program.kind, engine.asked[0].program.image) == ("image", "skills:2")
         assert sidecar.status()["state"] == "preparing"
@@ -296,6 +318,30 @@ async def test_a_long_download_keeps_nobody_waiting_and_ends_with_other_settings
         sidecar.configure(settings(config))
         await running(sidecar)
         assert engine.cancelled == 1
+
+
+async def test_an_image_file_is_run_by_apptainer_with_the_token_in_no_argument(
+    config: Config, tmp_path: Path
+) -> None:
+    install_engine(tmp_path / "bin")
+    home = config.paths.data_dir / "rce"
+    home.mkdir(parents=True)
+    seen = tmp_path / "seen.json"
+    for version in ("0.2.9", "0.2.10"):
+        image = home / f"skills-rce-{version}-linux-{architecture()}.sif"
+        image.write_text(json.dumps({"app": SOURCE, "seen": str(seen)}))
+    asked = replace(config, rce=replace(config.rce, command=()))
+    async with served(asked, path=tmp_path / "bin") as sidecar:
+        pid = await running(sidecar)
+        assert "skills-rce-0.2.10-linux-" in str(sidecar.status()["runs"])
+        assert (await run_code(sidecar, "3")).json()["stdout"] == "3"
+        assert (home / "cache" / "ran").read_text() == "3"
+        assert TOKEN not in str(json.loads(seen.read_text())["argv"])
+        await sidecar.detach()
+    async with served(asked, path=tmp_path / "bin") as sidecar:
+        assert await running(sidecar) == pid
+        await sidecar.shut_down()
+    assert not alive(pid)
 
 
 async def test_what_it_was_found_to_run_on_is_kept_for_the_next_server(config: Config) -> None:

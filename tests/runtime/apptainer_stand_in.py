@@ -19,6 +19,7 @@ import posixpath
 import signal
 import subprocess
 import sys
+from typing import NoReturn
 
 VERSION = "apptainer version 1.3.4-1.el9"
 SWITCHES = {
@@ -120,6 +121,9 @@ def main(words: list[str]) -> None:
     pathlib.Path(image["seen"]).write_text(
         json.dumps({"argv": sys.argv[1:], "env": dict(os.environ), "switches": sorted(switches)})
     )
+    if rest == ["skills-rce"]:
+        env = {**container_environment(), "RCE_CACHE_DIR": places["/cache/skills"]}
+        run([sys.executable, "-I", "-S", "-c", image["app"]], env)
     if rest[: len(RUN)] != RUN:
         fatal(f"exec {rest[:1]} failed")
     if values.get("--pwd") != ["/formation"] or not pathlib.Path(values["--workdir"][0]).is_dir():
@@ -127,7 +131,10 @@ def main(words: list[str]) -> None:
     check_links(places["/formation"], set(places))
     env = container_environment()
     env.update(HOME="/state", FORMATION_DIR=places["/formation"], STATE_DIR=places["/state"])
-    argv = [sys.executable, "-I", "-S", "-c", image["app"], *rest[len(RUN) :]]
+    run([sys.executable, "-I", "-S", "-c", image["app"], *rest[len(RUN) :]], env)
+
+
+def run(argv: list[str], env: dict[str, str]) -> NoReturn:
     child = os.fork()
     if child == 0:
         init(argv, env)
