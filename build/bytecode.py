@@ -5,7 +5,7 @@ Compiled, the libraries were slower and took 20 MB more (contributing/packaging.
 
 from nuitka.plugins.PluginBase import NuitkaPluginBase
 
-COMPILED = ("muxi", "__main__")
+COMPILED = ("__main__",)
 
 
 class BytecodePlugin(NuitkaPluginBase):
