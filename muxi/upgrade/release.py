@@ -54,7 +54,7 @@ class Releases:
     async def newest(self) -> str:
         """Return the version of the newest release: where the address of the latest one leads."""
         url = f"{self.settings.server_releases_url.rstrip('/')}/latest"
-        place = await self.downloader.location(url)
+        place = (await self.downloader.fields(url)).get("location")
         if place is None:
             raise OperatorError(f"{url} does not lead to a release.", cure="Set updates.server_releases_url.")
         return plain(place.rstrip("/").rpartition("/v")[2])
