@@ -65,6 +65,7 @@ LOG: Final = (
     *LINES,
     Parameter("stream", "Which output: stdout, stderr, or all.", {"type": "string"}),
     Parameter("follow", "Whether to go on with what comes, as events.", {"type": "string"}),
+    Parameter("draft", "Whether it is about what runs under `/draft/{id}`.", {"type": "string"}),
 )
 STRATEGY: Final = Parameter("strategy", "How one release takes the place of another.", _STRATEGY)
 FORCE: Final = Parameter("force", "Whether the same bundle is deployed again.", {"type": "boolean"})
@@ -118,11 +119,20 @@ OPERATION: Final = About(
 
 ROUTES: Final[Mapping[str, About]] = {
     "GET /health": About("Say that the server is well.", models.Health, bare=True),
+    "GET /livez": About("Say that the server lives.", kinds=(TEXT,), bare=True),
+    "GET /readyz": About("Say whether requests are well sent here.", kinds=(TEXT,), bare=True, fails=(503,)),
+    "GET /metrics": About(
+        "Give counts for Prometheus, if the configuration has it so.",
+        kinds=(TEXT,),
+        bare=True,
+        fails=(401, 404),
+    ),
     "GET /ping": About("Answer.", kinds=(TEXT,), bare=True),
     "GET /docs": About("Lead to the documents.", status=302, kinds=(TEXT,), bare=True),
     "GET /rpc/openapi.json": About("Describe this API.", models.Document, bare=True),
     "GET /rpc/server/status": About("Show the server's state.", models.ServerStatus),
     "GET /rpc/server/logs": About("Show the end of the audit log.", kinds=(TEXT,), bare=True, takes=LINES),
+    "GET /rpc/runtimes": About("Show what formations can run on, and do.", models.Runtimes),
     "GET /rpc/server/telemetry": About("Show what is reported of usage.", models.TelemetryStanding),
     "GET /rpc/formations": About(
         "List the formations.",

@@ -83,6 +83,15 @@ class Traffic(Struct):
     stream_seconds: Distribution
 
 
+class Runtime(Struct):
+    """What a formation runs on, what exactly of it, and why."""
+
+    name: str
+    version: str
+    artifact: str
+    reason: str
+
+
 class Formation(Struct):
     """`port` and `pid` are 0 where there is none, `uptime` is in seconds."""
 
@@ -108,15 +117,36 @@ class Formation(Struct):
     operation_id: str | None
     drain: Drain | None
     usage: Usage | None
+    runtime: Runtime | None
 
 
 class FormationDetail(Formation):
     traffic: Traffic | None
 
 
+class RunningDirectory(Struct):
+    """A directory that runs as it is, under `/draft/{id}`."""
+
+    id: str
+    name: str
+    directory: str
+    watch: bool
+    status: Status
+    port: int
+    pid: int
+    uptime: int
+    restart_count: int
+    healthy: bool | None
+    since: str
+    reason: str | None
+
+
 class Formations(Struct):
+    """`total` counts `formations`; directories that run as they are stand apart."""
+
     formations: list[Formation]
     total: int
+    dev_runs: list[RunningDirectory]
 
 
 class Operation(Struct):
@@ -185,6 +215,11 @@ class Releases(Struct):
     total: int
 
 
+class ChosenRuntime(Struct):
+    name: str
+    reason: str
+
+
 class Valid(Struct):
     """What a bundle that can be deployed is, and what it would be."""
 
@@ -197,6 +232,7 @@ class Valid(Struct):
     size: int
     content_hash: str
     action: Literal["deploy", "update"]
+    runtime: ChosenRuntime
 
 
 class Ports(Struct):
@@ -219,6 +255,7 @@ class ServerFacts(Struct):
     server_id: str
     version: str
     uptime: int
+    memory: int
     port: int
 
 
@@ -228,12 +265,37 @@ class RuntimeFacts(Struct):
     versions: list[str]
 
 
+class Presence(Struct):
+    """Whether a runtime can be used, which one that is and where; or why it can't be, and the cure."""
+
+    name: str
+    available: bool
+    preferred: bool
+    version: str
+    where: str
+    problem: str
+    cure: str
+
+
+class FormationRuntime(Struct):
+    id: str
+    runtime: Runtime | None
+
+
+class Runtimes(Struct):
+    preferred: str
+    runtimes: list[Presence]
+    formations: list[FormationRuntime]
+
+
 class ServerStatus(Struct):
     server: ServerFacts
     formations: Counts
     ports: Ports
     port_pool: Ports
     runtime: RuntimeFacts
+    runtimes: list[Presence]
+    rce: dict[str, object]
     proxy: dict[str, object]
     limits: dict[str, str]
 
@@ -251,6 +313,7 @@ class TelemetryStanding(Struct):
 class HealthFacts(Struct):
     status: str
     version: str
+    uptime: int
     formations: int
     port_pool: Ports
 

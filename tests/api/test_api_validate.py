@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muxi.config.model import Paths, defaults
+from muxi.runtime.catalogue import Runtimes
+from muxi.runtime.native import Native
 from tests.api.harness import GZIP, Api, make_api, view
 from tests.live import bundle, tar_gz
 
@@ -95,6 +97,8 @@ async def test_a_bad_bundle(api: Api, case: str) -> None:
 
 
 async def test_what_this_version_can_not_run(api: Api) -> None:
+    facilities = api.facilities
+    facilities.runtimes = Runtimes((Native(facilities.search_path, facilities.environments),))
     answer = await api.post(PATH, bundle("my-bot", muxi_runtime="latest", description="x"), **GZIP)
     assert (answer.status, answer.json["error_code"]) == (501, "RuntimeUnavailable")
 

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 TOKEN = os.environ["RCE_AUTH_TOKEN"]
-CACHE = Path(os.environ["RCE_CACHE_DIR"])
+CACHE = Path(os.environ.get("RCE_CACHE_DIR", "/cache/skills"))
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -42,5 +42,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 print("code runner started", flush=True)
-address = os.environ.get("RCE_TEST_HOST", "0.0.0.0"), int(os.environ["RCE_PORT"])
+address = os.environ.get("RCE_TEST_HOST", "0.0.0.0"), int(os.environ.get("RCE_PORT", "7891"))
 http.server.ThreadingHTTPServer(address, Handler).serve_forever()

@@ -9,6 +9,7 @@ import pytest
 
 from muxi.config.engine import EngineConfig
 from muxi.config.runtime import RuntimeConfig
+from muxi.containers.leftovers import Leftovers
 from muxi.containers.placement import ContainerPlacement
 from muxi.containers.spec import ContainerSpec, Mount
 from muxi.errors import OperatorError, RequestError
@@ -62,7 +63,8 @@ def shelf(tmp_path: Path) -> Shelf:
 def docker(engine: StandIn, tmp_path: Path, shelf: Shelf | None, **engine_settings: str) -> Docker:
     settings = RuntimeConfig(runtime_runner_image="runner:1", engine=EngineConfig(**engine_settings))
     client = engine.engine
-    placement = ContainerPlacement(client, "server-1", tmp_path / "containers", lambda: 10.0)
+    leftovers = Leftovers(client, "server-1", tmp_path / "containers")
+    placement = ContainerPlacement(client, leftovers, lambda: 10.0)
     runner = None if shelf is None else Runner(shelf, tmp_path / "cache", lambda: settings)
     return Docker(client, placement, lambda: settings, runner)
 
