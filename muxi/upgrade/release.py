@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from muxi.download.checksums import read_published
-from muxi.download.downloader import DownloadError
+from muxi.download.failure import DownloadError
 from muxi.errors import OperatorError
 
 if TYPE_CHECKING:
