@@ -138,11 +138,7 @@ async def test_a_deploy_ends_with_a_healthy_process_a_route_and_a_committed_rele
     [
         (bundle("my-bot", {"app.py": CRASHING}), "HealthCheckFailed", "exit status 1"),
         (bundle("other-bot"), "IDMismatch", "mismatch"),
-        (
-            bundle("my-bot", muxi_runtime="latest", description="It chats."),
-            "RuntimeUnavailable",
-            "can run it",
-        ),
+        (bundle("my-bot", muxi_runtime="one", description="It chats."), "InvalidRuntime", "not a version"),
         (bundle("my-bot", command=["no-such-program"]), "SpawnError", "no-such-program"),
         (bundle("my-bot", note="${{ secrets.KEY }}"), "SecretsError", "KEY"),
         (b"not a bundle", "ExtractError", "Failed to extract bundle"),

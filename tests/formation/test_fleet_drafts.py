@@ -63,7 +63,7 @@ async def test_a_draft_that_was_edited_meanwhile_stays(tmp_path: Path) -> None:
         (CRASHING, manifest("my-bot"), FormationFailed),
         (APP, manifest("your-bot"), RequestError),
         (APP, "id: [", RequestError),
-        (APP, manifest("my-bot", muxi_runtime="latest", description="x"), RequestError),
+        (APP, manifest("my-bot", muxi_runtime="one", description="x"), RequestError),
         (APP, manifest("my-bot", env={"A": "${{ secrets.A }}"}), RequestError),
     ],
     ids=["it crashes", "another id", "no manifest", "no runtime", "no secrets"],

@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "id-in-capitals": (bundle(ID), {"X-Formation-ID": "Hello"}, 400, "Invalid X-Formation-ID"),
     "id-too-short": (bundle(ID), {"X-Formation-ID": "ab"}, 400, "3-50 characters"),
     "id-reserved": (bundle(ID), {"X-Formation-ID": "rpc"}, 400, "is reserved"),
-    "needs-the-muxi-runtime": (bundle(ID, muxi_runtime="latest", description="x"), {}, 501, "MUXI runtime"),
+    "runtime-that-is-no-version": (bundle(ID, muxi_runtime="one", description="x"), {}, 400, "not a version"),
     "program-not-there": (bundle(ID, command=["no-such-program"]), {}, 400, "no-such-program"),
     "environment-of-ours": (bundle(ID, env={"PORT": "1"}), {}, 400, "PORT"),
     "crash-at-start": (bundle(ID, {"app.py": CRASH}), {}, 400, "Formation crashed during startup: "),
