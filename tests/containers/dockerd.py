@@ -54,11 +54,15 @@ def _install() -> None:
     if shutil.which("apt-get") is None:
         raise NotHere("dockerd is not here, and there is no apt-get to install it")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *PACKAGES]
-    for command in (["apt-get", "update", "-q"], install):
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+    hurry = ["-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"]
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *hurry, *PACKAGES]
+    for command in (["apt-get", "update", *hurry], install):
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=240, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise NotHere("docker.io could not be installed: it took too long") from None
         if done.returncode != 0:
             raise NotHere(f"docker.io could not be installed: {done.stderr.strip()[-300:]}")
 
@@ -82,6 +86,7 @@ class Dockerd:
         try:
             self.start()
             self._import_image()
+            self._try_it()
         except BaseException:
             self.__exit__()
             raise
@@ -197,6 +202,21 @@ class Dockerd:
             answer = client.post("/images/create", params=params, content=content)
         assert answer.status_code == 200, answer.text
         packed.unlink()
+
+    def _try_it(self) -> None:
+        """Run a container: where an engine starts, its containers may still not be allowed to."""
+        loopback = [{"HostIp": "127.0.0.1", "HostPort": ""}]
+        host = {"PortBindings": {"80/tcp": loopback}, "Init": True, "Memory": 64 << 20}
+        body = {"Image": IMAGE, "Cmd": ["/usr/bin/python3", "-c", ""], "HostConfig": host}
+        with self.client() as client:
+            made = client.post("/containers/create", json=body)
+            started = client.post(f"/containers/{made.json().get('Id')}/start") if made.is_success else made
+            if started.status_code != 204:
+                raise NotHere(f"containers can't be started here: {started.text.strip()}")
+            ended = client.post(f"/containers/{made.json()['Id']}/wait").json()
+            client.delete(f"/containers/{made.json()['Id']}", params={"force": "1"})
+        if ended.get("StatusCode") != 0:
+            raise NotHere(f"containers do not run here: {ended}")
 
 
 def pack_python(path: Path) -> None:
