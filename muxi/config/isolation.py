@@ -17,6 +17,8 @@ def _paths(written: str) -> tuple[str, ...]:
     for path in found:
         if not path.startswith("/") or ".." in PurePosixPath(path).parts:
             raise ValueError(f"'{path}' is not an absolute path")
+        if not path.strip("/"):
+            raise ValueError("'/' is everything, which is no sandbox; name what is needed")
     return found
 
 

@@ -1,6 +1,7 @@
 """What of the disk a program needs to be started: itself, its interpreter, and what they were installed with.
 
-An interpreter in a home directory is shown with its installation, and nothing else of that home.
+An interpreter in a home directory is shown with its installation, and nothing else of that home;
+a program that is in no `bin`, by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _LINE: Final = 512
 
 
 def places(program: str, search_path: str) -> tuple[Path, ...]:
-    """Return the directories of a program, of what links lead to, and of its interpreters (blocking)."""
+    """Return where a program is, what links lead to, and its interpreters with what they need (blocking)."""
     found: dict[Path, None] = {}
     steps = _steps(Path(program), search_path)
     for _, step in zip(range(MOST_STEPS), steps, strict=False):
@@ -62,8 +63,9 @@ def _interpreter(path: Path, search_path: str) -> Path | None:
 def _installation(program: Path) -> Iterator[Path]:
     directory = program.parent
     prefix = directory.parent
-    if directory.name not in {"bin", "Scripts"}:
-        yield directory
+    if directory.name != "bin":  # it may be somebody's home, or the root of all
+        if program.exists():
+            yield program
     elif (prefix / "pyvenv.cfg").is_file():
         yield prefix
     else:

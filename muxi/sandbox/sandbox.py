@@ -119,7 +119,11 @@ class Sandbox:
             hidden_files=tuple(place for place in bubblewrap.SECRETS if Path(place).is_file()),
             hidden_directories=(
                 *(place for place in bubblewrap.SECRETS if Path(place).is_dir()),
-                *(str(place) for place in self._private if bubblewrap.is_shown(place, extra)),
+                *(
+                    str(place)
+                    for place in self._private
+                    if place.is_dir() and bubblewrap.is_shown(place, extra)
+                ),
             ),
             temporary=scratch,
         )

@@ -49,7 +49,7 @@ def test_the_interpreter_of_a_script_is_shown(python: Path, tmp_path: Path, line
     script.parent.mkdir()
     script.write_text(line.format(python=python) + "\n")
     assert places(str(script), f"/nowhere{os.pathsep}{python.parent}") == (
-        script.parent,
+        script,
         python.parent,
         python.parent.parent / "lib",
     )
@@ -58,8 +58,15 @@ def test_the_interpreter_of_a_script_is_shown(python: Path, tmp_path: Path, line
 def test_links_in_a_circle_come_to_an_end(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    assert places(str(tmp_path / "a"), "") == (tmp_path,)
+    assert places(str(tmp_path / "a"), "") == ()
 
 
 def test_what_is_not_there_needs_nothing_more(tmp_path: Path) -> None:
     assert places(str(tmp_path / "bin" / "gone"), "") == ()
+
+
+def test_a_program_that_lies_in_a_home_does_not_open_it(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    program = tmp_path / "agent"
+    program.write_bytes(b"\x7fELF")
+    assert places(str(program), "") == (program,)

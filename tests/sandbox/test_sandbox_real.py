@@ -178,6 +178,17 @@ async def test_what_the_operator_lets_it_read(
         await handle.end(expected=True)
 
 
+async def test_what_is_the_servers_stays_hidden_whatever_is_shown_around_it(
+    sandbox: Sandbox, home: Home, operator: Operator, port: int
+) -> None:
+    operator.sandbox_paths = (str(home.data.parent),)
+    handle, _ = await start(sandbox, home, port)
+    seen = found(home)
+    assert (seen["others"], seen["release"], seen["state"]) == (HIDDEN, READ_ONLY, "written")
+    with trio.fail_after(30):
+        await handle.end(expected=True)
+
+
 async def test_without_bubblewrap_it_gets_no_new_privileges_at_least(sandbox: Sandbox, home: Home) -> None:
     if not sandbox.status.setpriv:
         pytest.skip("there is no setpriv here")
