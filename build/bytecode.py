@@ -3,9 +3,12 @@
 Compiled, the libraries were slower and took 20 MB more (contributing/packaging.md has the figures).
 """
 
+import os
+
 from nuitka.plugins.PluginBase import NuitkaPluginBase
 
-COMPILED = ("muxi", "__main__")
+#: The packages to compile, besides the program's first module, which always is.
+VARIABLE = "BINARY_COMPILED"
 
 
 class BytecodePlugin(NuitkaPluginBase):
@@ -13,8 +16,9 @@ class BytecodePlugin(NuitkaPluginBase):
     plugin_desc = "Take other packages in as bytecode."
 
     @staticmethod
-    def isAlwaysEnabled() -> bool:
+    def isAlwaysEnabled():
         return True
 
     def decideCompilation(self, module_name):
-        return "compiled" if module_name.getTopLevelPackageName() in COMPILED else "bytecode"
+        compiled = os.environ[VARIABLE].split()
+        return "compiled" if module_name.getTopLevelPackageName() in ("__main__", *compiled) else "bytecode"

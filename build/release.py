@@ -2,6 +2,7 @@
 
 python -m build.release version                 the next version
 python -m build.release prepare VERSION         write it, and the changelog; fragments are used up
+python -m build.release notes VERSION           its section of the changelog
 python -m build.release archives DIRECTORY      an archive of each binary, and SHA256SUMS
 python -m build.release formula DIRECTORY VERSION
 """
@@ -70,6 +71,14 @@ def prepare(root: Path, version: str, today: datetime.date) -> None:
         path.unlink()
 
 
+def notes(changelog: str, version: str) -> str:
+    """Return a version's section without its heading. Raises ValueError if there is none."""
+    _, mark, rest = changelog.partition(f"\n## [{version}]")
+    if not mark:
+        raise ValueError(f"CHANGELOG.md has no section [{version}]")
+    return rest.partition("\n")[2].partition("\n## [")[0].strip() + "\n"
+
+
 def write_archives(directory: Path) -> None:
     """Make an archive of each binary that is there, with the licence, and write all checksums."""
     licence = (ROOT / "LICENSE").read_bytes()
@@ -121,6 +130,8 @@ def main(arguments: list[str]) -> int:
             print(next_version(found[1], today))
         case ["prepare", version]:
             prepare(ROOT, version, today)
+        case ["notes", version]:
+            print(notes((ROOT / "CHANGELOG.md").read_text("utf-8"), version), end="")
         case ["archives", directory]:
             write_archives(Path(directory))
         case ["formula", directory, version]:

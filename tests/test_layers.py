@@ -19,7 +19,7 @@ LAYERS = (
     ("api", "proxy"),
     ("formation",),
     ("rce",),
-    ("runtime",),
+    ("runtime", "upgrade"),
     ("images", "environment", "containers", "sandbox"),
     ("process", "download", "telemetry", "service"),
     ("registry",),

@@ -65,6 +65,7 @@ LOG: Final = (
     *LINES,
     Parameter("stream", "Which output: stdout, stderr, or all.", {"type": "string"}),
     Parameter("follow", "Whether to go on with what comes, as events.", {"type": "string"}),
+    Parameter("draft", "Whether it is about what runs under `/draft/{id}`.", {"type": "string"}),
 )
 STRATEGY: Final = Parameter("strategy", "How one release takes the place of another.", _STRATEGY)
 FORCE: Final = Parameter("force", "Whether the same bundle is deployed again.", {"type": "boolean"})

@@ -124,9 +124,29 @@ class FormationDetail(Formation):
     traffic: Traffic | None
 
 
+class RunningDirectory(Struct):
+    """A directory that runs as it is, under `/draft/{id}`."""
+
+    id: str
+    name: str
+    directory: str
+    watch: bool
+    status: Status
+    port: int
+    pid: int
+    uptime: int
+    restart_count: int
+    healthy: bool | None
+    since: str
+    reason: str | None
+
+
 class Formations(Struct):
+    """`total` counts `formations`; directories that run as they are stand apart."""
+
     formations: list[Formation]
     total: int
+    dev_runs: list[RunningDirectory]
 
 
 class Operation(Struct):

@@ -94,7 +94,7 @@ COMMANDS = {
     "serve": Lazy("muxi.cli.start", "The same as start.", hidden=True),
     "worker": Lazy("muxi.cli.worker", "Proxy for a server on this machine.", hidden=True),
     "status": Lazy("muxi.cli.status", "Show how the running server does."),
-    "upgrade": Lazy("muxi.cli.ask", "Let the installed version take the running one's place.", "upgrade"),
+    "upgrade": Lazy("muxi.cli.upgrade", "Install the newest release, and let it take over."),
     "formation": Lazy("muxi.cli.root", "Deploy and manage formations.", "formation"),
     "runtime": Lazy("muxi.cli.root", "Show and manage what formations run on.", "runtime"),
     "config": Lazy("muxi.cli.root", "Show, check or reload the configuration.", "config"),

@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import click
 import trio
 
+from muxi.cli.arguments import Invocation
 from muxi.cli.output import clean
 from muxi.cli.settings import load_settings, paths
 from muxi.formation.facilities import Facilities
 from muxi.formation.pins import read_pins
+from muxi.observe.logging import log_to
 from muxi.registry.ports import PortPool
 from muxi.registry.routes import RouteTable
 from muxi.registry.store import NAME, Registry
@@ -48,8 +51,13 @@ def pins(facilities: Facilities) -> Pins:
 
 
 def run(work: Callable[..., Awaitable[T]], *arguments: object, **options: object) -> T:
-    """Run something asynchronous to its end; Ctrl-C cancels it, and what has been downloaded stays."""
-    return trio.run(partial(work, *arguments, **options))
+    """Run something asynchronous to its end; Ctrl-C cancels it, and what has been downloaded stays.
+
+    What is logged meanwhile goes to standard error, which a terminal and `--json` need: warnings, or
+    as `--log-level` says.
+    """
+    with log_to(sys.stderr, _log_level()):
+        return trio.run(partial(work, *arguments, **options))
 
 
 @contextmanager
@@ -63,6 +71,12 @@ def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Iterator[R
             yield report
     else:
         yield _plain(out)
+
+
+def _log_level() -> str:
+    context = click.get_current_context(silent=True)
+    invocation = context.find_root().obj if context is not None else None
+    return (invocation.log_level if isinstance(invocation, Invocation) else None) or "warning"
 
 
 def _silent(stage: str, message: str, **fields: object) -> None:

@@ -1,21 +1,27 @@
-"""`muxi-server runtime remove`, `prune` and `pin`: which images stay on this machine."""
+"""`muxi-server runtime remove`, `prune` and `pin`: what stays on this machine."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
+import trio
 
 from muxi.cli import options
 from muxi.cli.output import print_json, size_text
 from muxi.cli.runtime_parts import parts, pins, run
+from muxi.disk import disk_work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from muxi.environment.store import Environment
+    from muxi.formation.facilities import Facilities
+    from muxi.formation.pins import Pins
     from muxi.images.shelf import Image
-    from muxi.images.store import ImageStore
 
 
 @click.command("remove")
@@ -27,21 +33,20 @@ def remove(version: str, force: bool, as_json: bool) -> None:
     facilities = parts()
     used = pins(facilities).images()
     image = run(facilities.library.store.remove, version, used, force=force)
-    _tell([image], [], "Removed", as_json=as_json)
+    _tell(Removed([image]), "Removed", as_json=as_json)
 
 
 @click.command("prune")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @options.as_json
 def prune(dry_run: bool, as_json: bool) -> None:
-    """Remove images that no release needs, and what is left of downloads that were given up.
+    """Remove images and Python environments that no release needs, and what is left of old downloads.
 
     What is pinned, or was asked for within the hour, stays.
     """
     facilities = parts()
-    used = pins(facilities).images()
-    images, paths = run(_prune, facilities.library.store, used, dry_run=dry_run)
-    _tell(images, paths, "Would remove" if dry_run else "Removed", as_json=as_json)
+    removed = run(_prune, facilities, pins(facilities), dry_run=dry_run)
+    _tell(removed, "Would remove" if dry_run else "Removed", as_json=as_json)
 
 
 @click.command("pin")
@@ -57,22 +62,40 @@ def pin(version: str, off: bool, as_json: bool) -> None:
         click.echo(f"{image.name} is {'pinned' if image.pinned else 'no longer pinned'}.")
 
 
-async def _prune(
-    store: ImageStore, used: dict[str, list[str]], *, dry_run: bool
-) -> tuple[list[Image], list[Path]]:
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a command has removed, or would."""
+
+    images: Sequence[Image] = ()
+    environments: Sequence[Environment] = ()
+    leftovers: Sequence[Path] = ()
+
+
+async def _prune(facilities: Facilities, used: Pins, *, dry_run: bool) -> Removed:
+    store, images = facilities.library.store, used.images()
     if dry_run:
-        return await store.prunable(used), await store.leftovers()
-    return await store.prune(used)
+        found, leftovers = await store.prunable(images), await store.leftovers()
+    else:
+        found, leftovers = await store.prune(images)
+    remove_unused = partial(facilities.environments.prune, used.artifacts(), dry_run=dry_run)
+    with disk_work("remove unused Python environments"):
+        environments = await trio.to_thread.run_sync(remove_unused)
+    return Removed(found, environments, leftovers)
 
 
-def _tell(images: Sequence[Image], paths: Sequence[Path], done: str, *, as_json: bool) -> None:
+def _tell(removed: Removed, done: str, *, as_json: bool) -> None:
+    named = [("images", image.name, image.path, image.size) for image in removed.images]
+    named += [("environments", one.record.key, one.path, one.record.size) for one in removed.environments]
     if as_json:
-        listed = [{"name": image.name, "path": str(image.path), "size": image.size} for image in images]
-        print_json({"images": listed, "leftovers": [str(path) for path in paths]})
+        listed: dict[str, list[object]] = {"images": [], "environments": [], "leftovers": []}
+        for kind, name, path, size in named:
+            listed[kind].append({"name": name, "path": str(path), "size": size})
+        listed["leftovers"] += map(str, removed.leftovers)
+        print_json(listed)
         return
-    for image in images:
-        click.echo(f"{done} {image.name} ({size_text(image.size)})")
-    for path in paths:
+    for _, name, _, size in named:
+        click.echo(f"{done} {name} ({size_text(size)})")
+    for path in removed.leftovers:
         click.echo(f"{done} {path.name}")
-    if not images and not paths:
-        click.echo("Nothing to remove: all that is here is used, pinned, or was asked for within the hour.")
+    if not named and not removed.leftovers:
+        click.echo("Nothing to remove: all that is here is used, pinned, or was asked for just now.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from muxi.config.limits import FormationLimits
-from muxi.config.schema import Kind, choice, key
+from muxi.config.schema import Kind, choice, key, text
 
 
 def _paths(written: str) -> tuple[str, ...]:
@@ -38,4 +38,9 @@ class FormationIsolation(FormationLimits):
     )
     sandbox_paths: tuple[str, ...] = key(
         (), PATHS, "What sandboxed formations may read besides the system: toolchains, models, data."
+    )
+    user: str = key(
+        "",
+        text(),
+        "The system's user that native formations run as, when the server is root; empty: as the server.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muxi.config.schema import boolean, key, text
+from muxi.config.schema import boolean, key, text, url
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,4 +16,14 @@ class UpdatesConfig:
         "https://raw.githubusercontent.com/muxi-ai/muxi-{sdk}/main/.version",
         text(),
         "Where the newest release of an SDK stands; `{sdk}` is its name.",
+    )
+    server_releases_url: str = key(
+        "https://github.com/muxi-ai/server/releases",
+        url(),
+        "Where `upgrade` finds the newest release: what `…/latest` leads to.",
+    )
+    server_download_url: str = key(
+        "https://pkg.muxi.org/server",
+        url(),
+        "Where it gets the program and its checksums; a mirror of your own.",
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 import trio
@@ -21,6 +21,7 @@ from muxi.containers.body import LOOPBACK
 from muxi.containers.copying import Copying
 from muxi.containers.failures import EngineRefused, EngineUnavailable
 from muxi.containers.frames import nanoseconds
+from muxi.containers.leftovers import COPY_SECONDS, remove
 from muxi.containers.wire import ContainerFacts, Stats
 from muxi.errors import OperatorError
 from muxi.process import failure
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from muxi.containers.engine import Engine
     from muxi.containers.journal import Journal
+    from muxi.containers.leftovers import Leftovers
     from muxi.process.spec import ProcessSpec
 
 log = structlog.get_logger()
@@ -41,28 +43,20 @@ ENGINE_PATIENCE: Final = 30.0
 """Seconds that an engine may be away before its containers count as lost."""
 LOOK_AGAIN: Final = 0.5
 CALL_SECONDS: Final = 5.0
-COPY_SECONDS: Final = 5.0
 LOST: Final = "the container engine went away"
 
 
-class Keeping:
+class Keeping(NamedTuple):
     """What a container's handle shares with its placement.
 
-    `lost` is called with a token's hash when something may be left that only a later call can clear
-    away; `measured` with each new measurement; `interval` says how many seconds are between two.
+    `measured(process_id, memory, soft limit)` is called with each new measurement, `interval` says
+    how many seconds are between two.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        lost: Callable[[str], None],
-        measured: Callable[[str, int, int], None],
-        interval: Callable[[], float],
-    ) -> None:
-        self.engine = engine
-        self.lost = lost
-        self.measured = measured
-        self.interval = interval
+    engine: Engine
+    leftovers: Leftovers
+    measured: Callable[[str, int, int], None]
+    interval: Callable[[], float]
 
 
 class Container:
@@ -130,7 +124,7 @@ class Container:
                 self._report = await self._end(expected=expected)
             except (EngineUnavailable, EngineRefused) as error:
                 log.warning("container lost", container=self.container_id[:12], reason=error.message)
-                self._keeping.lost(self._token_sha256)
+                await self._keeping.leftovers.lose(self.container_id, self._token_sha256)
                 self._report = ExitReport(None, None, expected, at=time.time(), cause=LOST)
         return self._report
 
@@ -146,6 +140,7 @@ class Container:
             await self._wait_for_end()
         facts = await self._inspect()
         if facts is None:
+            await self._forget()
             return ExitReport(None, None, expected, at=time.time(), cause="somebody removed its container")
         if facts.state.running:
             raise _does_not_end(self.container_id)
@@ -158,9 +153,13 @@ class Container:
             await remove(self._engine, self.container_id)
         except (EngineUnavailable, EngineRefused) as error:
             log.warning("container not removed", container=self.container_id[:12], reason=error.message)
-            self._keeping.lost(self._token_sha256)
+            await self._keeping.leftovers.lose(self.container_id, self._token_sha256)
         else:
-            await trio.to_thread.run_sync(self._journal.remove)
+            await self._forget()
+
+    async def _forget(self) -> None:
+        leftovers = self._keeping.leftovers
+        await leftovers.forget(leftovers.path(self.container_id))
 
     async def _wait_for_end(self) -> None:
         """Return when it has ended, is gone, or its engine has been away for too long."""
@@ -168,15 +167,13 @@ class Container:
         while True:
             try:
                 async with self._engine.stream("POST", path, params={"condition": "not-running"}) as answer:
-                    async for _ in answer:
-                        pass
+                    if b"StatusCode" in b"".join([piece async for piece in answer]):
+                        return  # an engine that is about to end says nothing, and closes
             except EngineRefused as error:
                 if error.answer == 404:
                     return
-            except EngineUnavailable:
-                pass
-            else:
-                return
+            except EngineUnavailable as error:
+                log.info("engine away", container=self.container_id[:12], reason=error.message)
             if not await self._engine_is_back():
                 return
 
@@ -254,18 +251,6 @@ def exit_report(facts: ContainerFacts, *, expected: bool, memory_limit: int) -> 
         oom=oom,
         memory_limit=memory_limit if oom else 0,
     )
-
-
-async def remove(engine: Engine, container_id: str) -> None:
-    """Kill a container, if it runs, and remove it with its anonymous volumes; one that is gone is fine.
-
-    Raises EngineUnavailable, EngineRefused.
-    """
-    try:
-        await engine.send("DELETE", f"/containers/{container_id}", params={"force": "1", "v": "1"})
-    except EngineRefused as error:
-        if error.answer not in {404, 409}:  # 409: it is being removed already
-            raise
 
 
 def is_published(facts: ContainerFacts, port: int) -> bool:

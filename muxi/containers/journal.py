@@ -13,7 +13,6 @@ Everything here blocks; one caller, in threads.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,11 +125,6 @@ class Journal:
     def save_if_new(self) -> None:
         if self._unsaved and not any(self._waiting):
             self.save()
-
-    def remove(self) -> None:
-        """Forget it: the container is gone."""
-        with suppress(OSError):
-            self._path.unlink(missing_ok=True)
 
     def _is_new(self, stream: int, entry: Entry) -> bool:
         """Say whether an entry is behind the place. Once one is, all are: clocks may be set back."""

@@ -7,11 +7,9 @@ what has no such labels is never touched.
 
 from __future__ import annotations
 
-import hmac
 import os
 import secrets
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,21 +17,21 @@ import msgspec
 import structlog
 import trio
 
-from muxi.containers.body import SERVER_LABEL, TOKEN_LABEL, create_body, environment_problem, labels
-from muxi.containers.container import COPY_SECONDS, Container, Keeping, remove
-from muxi.containers.copying import Copying
+from muxi.containers.body import create_body, environment_problem, labels
+from muxi.containers.container import Container, Keeping
 from muxi.containers.failures import EngineRefused, EngineUnavailable, image_missing, not_started
 from muxi.containers.journal import Journal
+from muxi.containers.leftovers import remove
 from muxi.containers.spec import ContainerSpec
-from muxi.containers.wire import ContainerFacts, ContainerListed, Created, ImageFacts
+from muxi.containers.wire import ContainerFacts, Created, ImageFacts
 from muxi.errors import FormationFailed, InternalError, StorageError
 from muxi.process.procfs import hash_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-    from pathlib import Path
+    from collections.abc import Callable
 
     from muxi.containers.engine import Engine
+    from muxi.containers.leftovers import Leftovers
     from muxi.process.handle import Handle
     from muxi.process.spec import ProcessSpec
     from muxi.registry.records import ProcessRecord
@@ -49,21 +47,17 @@ GONE: Final = "Load it again, and deploy the formation again."
 class ContainerPlacement:
     """All containers of one server in one engine. Used by many tasks at once.
 
-    `directory` is where is written down how far their output is copied. `on_soft_limit` is called as
-    the meter's is (`muxi.process.meter`).
+    `on_soft_limit` is called as the meter's is (`muxi.process.meter`).
     """
 
     name = "docker"
 
-    def __init__(
-        self, engine: Engine, server_id: str, directory: Path, interval: Callable[[], float]
-    ) -> None:
+    def __init__(self, engine: Engine, leftovers: Leftovers, interval: Callable[[], float]) -> None:
+        """`interval` says how many seconds are between two measurements of a container."""
         self.on_soft_limit: Callable[[str, int], bool] | None = None
-        self._lost: set[str] = set()
         self._engine = engine
-        self._server_id = server_id
-        self._directory = directory
-        self._keeping = Keeping(engine, self._lost.add, self._measured, interval)
+        self._leftovers = leftovers
+        self._keeping = Keeping(engine, leftovers, self._measured, interval)
         self._soft_told: set[str] = set()
 
     async def start(self, spec: ProcessSpec) -> Handle:
@@ -74,16 +68,13 @@ class ContainerPlacement:
         if problem is not None:
             raise FormationFailed(f"Of env, {problem}.", code="SpawnError", stage="spawning")
         token_sha256 = hash_token((spec.token or secrets.token_hex(16)).encode())
-        await self._clear(self._lost | {token_sha256})
-        known_by = labels(self._server_id, spec.process_id, token_sha256)
+        await self._leftovers.clear(token_sha256)
+        known_by = labels(self._leftovers.server_id, spec.process_id, token_sha256)
         body = create_body(spec, await self._image(spec.image), known_by, await self._user(spec))
-        name = f"muxi-{spec.process_id}-{secrets.token_hex(4)}"
         try:
-            return await self._run(spec, name, body, token_sha256)
-        except BaseException:
-            with trio.move_on_after(UNDO_SECONDS, shield=True), suppress(EngineUnavailable, EngineRefused):
-                await remove(self._engine, name)
-            raise
+            return await self._run(spec, body, token_sha256)
+        except EngineRefused as error:
+            raise not_started(error, spec.image, spec.port) from error
 
     async def adopt(self, record: ProcessRecord, spec: ProcessSpec) -> Handle | None:
         try:
@@ -91,38 +82,47 @@ class ContainerPlacement:
         except (EngineUnavailable, EngineRefused) as error:
             log.warning("container not adopted", container=record.container[:12], reason=error.message)
             return None
-        if facts is None or not facts.state.running or not self._is_ours(facts.labels, record.token_sha256):
+        if (
+            facts is None
+            or not facts.state.running
+            or not self._leftovers.is_ours(facts.labels, record.token_sha256)
+        ):
             return None
         journal = await self._journal(facts.id, spec)
         return Container(self._keeping, facts, spec, journal, record.token_sha256, adopted=True)
 
     async def end_leftover(self, record: ProcessRecord, grace: float) -> bool:
-        try:
-            for found in await self._marked(record.token_sha256):
-                with suppress(EngineRefused):
-                    params = {"t": str(max(1, round(grace)))}
-                    path = f"/containers/{found}/stop"
-                    await self._engine.send("POST", path, params=params, seconds=grace + UNDO_SECONDS)
-                await self._dispose(found)
-        except (EngineUnavailable, EngineRefused) as error:
-            log.warning("leftover container not ended", reason=error.message)
-            self._lost.add(record.token_sha256)
-            return False
-        return True
+        return await self._leftovers.end(record, grace)
 
-    async def _run(
-        self, spec: ContainerSpec, name: str, body: dict[str, object], token_sha256: str
-    ) -> Container:
+    async def tidy(self) -> None:
+        """Clear away what earlier servers could not, if the engine can be asked just now."""
         try:
-            container_id = await self._create(name, body, spec)
-            journal = await self._journal(container_id, spec, fresh=True)
-            await self._engine.send("POST", f"/containers/{container_id}/start", seconds=CREATE_SECONDS)
-        except EngineRefused as error:
-            raise not_started(error, spec.image, spec.port) from error
-        facts = await self._facts(container_id)
-        if facts is None:
-            raise not_started(EngineRefused(404, "the new container is gone"), spec.image, spec.port)
+            await self._leftovers.clear()
+        except (EngineUnavailable, EngineRefused) as error:
+            log.info("containers not looked through", reason=error.message)
+
+    async def _run(self, spec: ContainerSpec, body: dict[str, object], token_sha256: str) -> Container:
+        made = name = f"muxi-{spec.process_id}-{secrets.token_hex(4)}"
+        try:
+            made = await self._create(name, body, spec)
+            journal = await self._journal(made, spec, fresh=True)
+            await self._engine.send("POST", f"/containers/{made}/start", seconds=CREATE_SECONDS)
+            facts = await self._engine.get(f"/containers/{made}/json", ContainerFacts)
+        except BaseException:
+            with trio.move_on_after(UNDO_SECONDS, shield=True):
+                await self._undo(made, token_sha256)
+            raise
         return Container(self._keeping, facts, spec, journal, token_sha256, adopted=False)
+
+    async def _undo(self, made: str, token_sha256: str) -> None:
+        """Remove one that did not come to be, by its id or, where that is not known, its name."""
+        try:
+            await remove(self._engine, made)
+        except (EngineUnavailable, EngineRefused) as error:
+            log.warning("container not removed", container=made[:12], reason=error.message)
+            await self._leftovers.lose(made, token_sha256)
+        else:
+            await self._leftovers.forget(self._leftovers.path(made))
 
     async def _create(self, name: str, body: dict[str, object], spec: ContainerSpec) -> str:
         params = {"name": name} | ({"platform": spec.platform} if spec.platform else {})
@@ -150,7 +150,7 @@ class ContainerPlacement:
             raise
 
     async def _journal(self, container_id: str, spec: ProcessSpec, *, fresh: bool = False) -> Journal:
-        path = self._path(container_id)
+        path = self._leftovers.path(container_id)
         try:
             journal = None if fresh else await trio.to_thread.run_sync(Journal.resume, path)
             if journal is None:
@@ -164,9 +164,6 @@ class ContainerPlacement:
             ) from error
         return journal
 
-    def _path(self, container_id: str) -> Path:
-        return self._directory / f"{container_id}.json"
-
     async def _facts(self, container_id: str) -> ContainerFacts | None:
         try:
             return await self._engine.get(f"/containers/{container_id}/json", ContainerFacts)
@@ -174,42 +171,6 @@ class ContainerPlacement:
             if error.answer == 404:
                 return None
             raise
-
-    def _is_ours(self, labels: Mapping[str, str] | None, token_sha256: str) -> bool:
-        known = labels or {}
-        return known.get(SERVER_LABEL) == self._server_id and hmac.compare_digest(
-            known.get(TOKEN_LABEL, ""), token_sha256
-        )
-
-    async def _marked(self, token_sha256: str) -> list[str]:
-        """Return the ids of all containers, in whatever state, that carry this token."""
-        filters = msgspec.json.encode({"label": [f"{TOKEN_LABEL}={token_sha256}"]}).decode()
-        found = await self._engine.get(
-            "/containers/json", list[ContainerListed], params={"all": "1", "filters": filters}
-        )
-        return [one.id for one in found if self._is_ours(one.labels, token_sha256)]
-
-    async def _clear(self, tokens: Collection[str]) -> None:
-        """Clear away what could not be when it ended. Raises EngineUnavailable, EngineRefused."""
-        for token in tokens:
-            for found in await self._marked(token):
-                await self._dispose(found)
-            self._lost.discard(token)
-
-    async def _dispose(self, container_id: str) -> None:
-        """Kill and remove a container, after its last output has been copied."""
-        with suppress(EngineRefused):  # it does not run
-            await self._engine.send("POST", f"/containers/{container_id}/kill")
-        path = self._path(container_id)
-        try:
-            journal = await trio.to_thread.run_sync(Journal.resume, path)
-        except OSError as error:
-            log.warning("output not complete", container=container_id[:12], reason=error.strerror)
-            journal = None
-        if journal is not None:
-            await Copying(self._engine, container_id, journal).finish(COPY_SECONDS)
-        await remove(self._engine, container_id)
-        await trio.to_thread.run_sync(partial(path.unlink, missing_ok=True))
 
     def _measured(self, process_id: str, memory: int, soft_limit: int) -> None:
         """Tell once of each time that a container is past its soft limit, if something is done about it."""

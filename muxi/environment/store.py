@@ -19,6 +19,7 @@ from muxi.environment.installer import Pip, check_installer, choose_installer, p
 from muxi.environment.recipe import Recipe
 from muxi.environment.record import mark_used, read_record, used_at
 from muxi.environment.requirements import server_requirements
+from muxi.environment.residents import inhabited
 from muxi.errors import FormationFailed, MuxiError
 from muxi.locks import held, held_at_once
 
@@ -146,12 +147,12 @@ class Environments:
     def prune(self, used: Collection[str], *, dry_run: bool = False) -> tuple[Environment, ...]:
         """Remove what is not used, and what was never finished; return the complete ones of these.
 
-        `used` are keys. One that was wanted a moment ago is kept, and one that is being made. Blocks.
-        Raises OSError.
+        `used` are keys. One is kept, too, that a process runs in, that was wanted a moment ago, or that
+        is being made. Blocks. Raises OSError.
         """
-        removed = []
+        removed, kept = [], {*used, *inhabited(self._directory)}
         for path in self._paths():
-            if path.name in used:
+            if path.name in kept:
                 continue
             with held_at_once(_lock(path)) as free:
                 found = self._read(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from muxi.containers.address import locate
 from muxi.containers.engine import Engine
+from muxi.containers.leftovers import Leftovers
 from muxi.containers.placement import ContainerPlacement
 from muxi.environment.store import Environments
 from muxi.images.library import library
@@ -46,12 +47,8 @@ def outfit(config: Callable[[], Config], search_path: str, variables: Mapping[st
         paths.data_dir, paths.cache_dir, search_path, lambda: config().environments, variables
     )
     engine = Engine(partial(locate, config().runtime.engine.address, variables))
-    containers = ContainerPlacement(
-        engine,
-        config().server_id,
-        paths.data_dir / "containers",
-        lambda: config().formations.usage_interval,
-    )
+    leftovers = Leftovers(engine, config().server_id, paths.data_dir / "containers")
+    containers = ContainerPlacement(engine, leftovers, lambda: config().formations.usage_interval)
     sandbox = Sandbox(
         lambda: config().formations,
         directory=paths.data_dir / "sandbox",

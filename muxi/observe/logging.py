@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,9 @@ from muxi.observe.writer import DescriptorSink, LineWriter, Sink
 from muxi.timestamps import rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
     from structlog.typing import EventDict, Processor, WrappedLogger
 
     from muxi.observe.redact import Plain
@@ -103,6 +107,27 @@ def set_level(level: str) -> None:
     if level.lower() not in LEVELS:
         raise ValueError(f"unknown log level {level!r}; allowed: {', '.join(LEVELS)}")
     logging.getLogger().setLevel(LEVELS[level.lower()])
+
+
+@contextmanager
+def log_to(stream: TextIO, level: str) -> Iterator[None]:
+    """Send what is logged by structlog to a stream as text, for the block: for commands that end soon.
+
+    Raises ValueError for an unknown level.
+    """
+    if level.lower() not in LEVELS:
+        raise ValueError(f"unknown log level {level!r}; allowed: {', '.join(LEVELS)}")
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[*_shared_processors(), Renderer("text", colour=False)],
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level.lower()]),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 class Renderer:

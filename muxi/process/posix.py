@@ -6,6 +6,8 @@ It takes about a millisecond and does not grow with our memory. There is no pare
 so that formations outlive us; with one, forking in a worker thread would be wrong too, as it is
 tied to the *thread* that forked, and trio's idle threads end after ten seconds.
 
+For another user's process fork(2) is used instead, which takes a few milliseconds of ours.
+
 Without `preexec_fn` nothing of ours runs between fork and exec. So limits are put on the process
 right after its exec, from outside: see `muxi.process.confinement`.
 """
@@ -13,15 +15,16 @@ right after its exec, from outside: see `muxi.process.confinement`.
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from muxi.process.child import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from muxi.process.newborn import Newborn
     from muxi.process.spec import ProcessSpec
+    from muxi.process.user import User
 
 UMASK = 0o027
 
@@ -42,8 +45,22 @@ class PosixSystem:
             close_fds=True,
             start_new_session=True,
             umask=UMASK,
+            **identity(spec.user),
         )
 
     def hold(self, newborn: Newborn) -> Child:
         one = newborn
         return Child(one.popen, one.token, one.spec, one.log_starts, confinement=one.confinement)
+
+
+class Identity(TypedDict, total=False):
+    """Three of the arguments of `subprocess.Popen`."""
+
+    user: int
+    group: int
+    extra_groups: Sequence[int]
+
+
+def identity(user: User | None) -> Identity:
+    """Return how `subprocess.Popen` is told to be somebody else."""
+    return {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": user.groups}

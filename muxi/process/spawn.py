@@ -22,6 +22,7 @@ from muxi.process.newborn import Newborn
 from muxi.process.output import end_position
 from muxi.process.procfs import TOKEN_VARIABLE, hash_token
 from muxi.process.system import this_system
+from muxi.process.user import hand_over
 
 if TYPE_CHECKING:
     import subprocess
@@ -91,20 +92,23 @@ async def spawn(
 def _prepare(
     spec: ProcessSpec, token: str, confiner: Confiner
 ) -> tuple[int, int, tuple[int, int], Group | None]:
-    _make_scratch(spec.scratch)
+    _make_room(spec)
     stdout, stderr, log_starts = _open_outputs(spec)
     return stdout, stderr, log_starts, confiner.prepare(spec, hash_token(token.encode()))
 
 
-def _make_scratch(directory: Path | None) -> None:
+def _make_room(spec: ProcessSpec) -> None:
+    """Make its directory for temporary files, and give its user what it needs."""
     try:
-        if directory is not None:
-            scratch.make_empty(directory)
+        if spec.scratch is not None:
+            scratch.make_empty(spec.scratch)
+        if spec.user is not None:
+            hand_over(spec.user)
     except OSError as error:
         raise StorageError(
-            f"The directory {directory} for temporary files can't be made: {error.strerror}.",
+            f"The process's directories can't be made ready: {error.strerror} ({error.filename}).",
             stage=STAGE,
-            cure="Make the cache directory writable for the server, and see that its disk has room.",
+            cure="Make the data directory writable for the server, and see that its disk has room.",
         ) from error
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from muxi.process.user import User
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
@@ -39,6 +41,8 @@ class ProcessSpec:
     limits: Limits = NO_LIMITS
     scratch: Path | None = None
     """A directory of its own for temporary files: made before each start, empty, and removed in the end."""
+    user: User | None = None
+    """Who runs it, in place of us (POSIX)."""
     token_variables: tuple[str, ...] = ()
     """Further variables with the token, for a program that clears the environment of what it starts."""
 

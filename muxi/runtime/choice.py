@@ -6,10 +6,11 @@ operator prefers, which is never quietly exchanged for another; the first that i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from muxi.errors import OperatorError, RequestError
+from muxi.images.versions import LEAN, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,7 @@ def choose(
     if program.kind == "image":
         _require(presences, DOCKER, "the manifest names an image")
         return Choice(DOCKER, "its manifest names an image")
+    presences = _for_variant(program, presences)
     if preferred != AUTO:
         _require(presences, preferred, f"this server is configured to run MUXI formations on {preferred}")
         return Choice(preferred, "the server's configuration prefers it")
@@ -60,6 +62,20 @@ def choose(
         if found is not None and found.available:
             return Choice(name, "the first that is present here")
     raise _unavailable(program, presences)
+
+
+def _for_variant(program: Program, presences: Mapping[str, Presence]) -> Mapping[str, Presence]:
+    """Return the presences for the variant that is asked for: a package has none, whoever has an image."""
+    found, wanted = presences.get(MUXI_PYTHON), parse(program.muxi_runtime)
+    if found is None or not found.available or wanted.variant == LEAN:
+        return presences
+    without = replace(
+        found,
+        available=False,
+        problem=f"the variant '{wanted.variant}' is an image, and it runs the package",
+        cure="Install Apptainer or Docker on the server, or ask for the runtime without a variant.",
+    )
+    return {**presences, MUXI_PYTHON: without}
 
 
 def _require(presences: Mapping[str, Presence], name: str, because: str) -> None:

@@ -16,7 +16,7 @@ from muxi.environment.requirements import server_requirements
 from muxi.errors import FormationFailed, MuxiError, OperatorError, RequestError
 from muxi.images.versions import LEAN, parse
 from muxi.runtime.launcher import place_launcher
-from muxi.runtime.packages import steps
+from muxi.runtime.packages import of_environment, steps
 from muxi.runtime.pin import Pin
 from muxi.runtime.process_spec import make_spec, own_variables, server_variables
 from muxi.runtime.runtime import Prepared, Presence
@@ -172,8 +172,7 @@ class MuxiPython:
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} if self._settings().offline else {}
         silent = {} if self._telemetry else {"MUXI_TELEMETRY": "0"}
         return {
-            "PATH": f"{environment.programs}:{around.search_path}",
-            "VIRTUAL_ENV": str(environment.path),
+            **of_environment(environment).variables(around.search_path),
             "HOME": str(request.state_dir),
             "LANG": "C.UTF-8",
             "NO_COLOR": "1",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from muxi.sandbox import bubblewrap, programs
+from muxi.sandbox.account import find_user
 from muxi.sandbox.demand import Level, choose
 from muxi.sandbox.status import UNTRIED, Status
 from muxi.sandbox.trial import find_out
@@ -30,13 +31,16 @@ class Settings(Protocol):
     def sandbox(self) -> str: ...
     @property
     def sandbox_paths(self) -> tuple[str, ...]: ...
+    @property
+    def user(self) -> str: ...
 
 
 class Sandbox:
     """Used by many formations' tasks at once.
 
-    `settings` gives the operator's present word. `directory` is a place for our own files;
-    `private` are directories of the server that no formation is to see, but for its own part.
+    `settings` gives the operator's present word. `directory` is a place for our own files in the
+    server's data directory; `private` are directories of the server that no formation is to see,
+    but for its own part.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Sandbox:
     ) -> None:
         self._settings = settings
         self._directory = directory
+        self._base = directory.parent
         self._private = private
         self._search_path = search_path
         self._tried: tuple[object, ...] | None = None
@@ -63,7 +68,8 @@ class Sandbox:
         if unwanted or self._tried == self._installed():
             return
         try:
-            status = await find_out(self._search_path, self._directory)
+            user = find_user(self._settings().user, self._base)
+            status = await find_out(self._search_path, self._directory, user)
         except OSError as error:
             status = Status(
                 problem=f"{error.strerror}: {error.filename}", cure="Make the data directory writable."
@@ -73,26 +79,37 @@ class Sandbox:
 
     def in_force(self) -> Mapping[str, str]:
         """Say by which means native formations are kept apart here, as far as that has been found out."""
-        return self.status.in_force(self._settings().sandbox)
+        settings = self._settings()
+        return {**self.status.in_force(settings.sandbox), "user": settings.user}
 
     def choose(self, wanted: bool | None) -> Level:
         """Decide by the operator's word and the manifest's, after a `look`. Raises MuxiError."""
         return choose(self._settings().sandbox, wanted, self.status)
 
     def confine(self, level: Level, spec: ProcessSpec, release_dir: Path, state_dir: Path) -> ProcessSpec:
-        """Put a process into it. Asks the disk for programs only."""
-        if level is Level.NO_NEW_PRIVILEGES:
-            return replace(spec, argv=(self.status.setpriv, "--no-new-privs", "--", *spec.argv))
-        if level is Level.NONE:
-            return spec
-        scratch = self._directory / "scratch" / f"{spec.process_id}.{spec.port}"
-        view = self._view(spec, release_dir, state_dir, scratch)
-        argv = bubblewrap.command(self.status.program, view, self.status.filter_file, spec.cwd, spec.argv)
-        return replace(spec, argv=argv, scratch=scratch)
+        """Put a process into it, and have it run as the user that the operator names.
 
-    def _view(self, spec: ProcessSpec, release_dir: Path, state_dir: Path, scratch: Path) -> bubblewrap.View:
-        extra = self._settings().sandbox_paths
+        Asks the disk for programs only. Raises OperatorError when there is no such user.
+        """
         needed = programs.places(spec.argv[0], spec.env.get("PATH", self._search_path))
+        if level is Level.NO_NEW_PRIVILEGES:
+            spec = replace(spec, argv=(self.status.setpriv, "--no-new-privs", "--", *spec.argv))
+        elif level is Level.SANDBOX:
+            scratch = self._directory / "scratch" / f"{spec.process_id}.{spec.port}"
+            view = self._view(needed, release_dir, state_dir, scratch)
+            argv = bubblewrap.command(self.status.program, view, self.status.filter_file, spec.cwd, spec.argv)
+            spec = replace(spec, argv=argv, scratch=scratch)
+        user = find_user(self._settings().user, self._base)
+        if user is None:
+            return spec
+        reads = tuple(place for place in (release_dir, *needed) if place.is_relative_to(self._base))
+        owns = tuple(place for place in (state_dir, spec.scratch) if place is not None)
+        return replace(spec, user=replace(user, reads=reads, owns=owns))
+
+    def _view(
+        self, needed: tuple[Path, ...], release_dir: Path, state_dir: Path, scratch: Path
+    ) -> bubblewrap.View:
+        extra = self._settings().sandbox_paths
         resolver = Path("/etc/resolv.conf").resolve()
         readable = [place for place in needed if not bubblewrap.is_shown(place, extra)]
         return bubblewrap.View(
@@ -110,4 +127,4 @@ class Sandbox:
     def _installed(self) -> tuple[object, ...]:
         program = shutil.which("bwrap", path=self._search_path) or shutil.which("bwrap")
         changed = os.stat(program).st_mtime_ns if program else 0  # noqa: PTH116
-        return program, changed, self._directory.exists()
+        return program, changed, self._directory.exists(), self._settings().user

@@ -10,17 +10,23 @@ import os
 import platform
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from muxi.files import atomic_write
 from muxi.process import scratch
+from muxi.process.posix import identity
+from muxi.process.user import hand_over
 from muxi.sandbox import bubblewrap
 from muxi.sandbox.seccomp import make_filter
 from muxi.sandbox.status import Status
 from muxi.sandbox.syscalls import ARCHITECTURES
+
+if TYPE_CHECKING:
+    from muxi.process.user import User
 
 TIMEOUT: Final = 10.0
 _TRIVIAL: Final = ("/bin/sh", "-c", ":")
@@ -33,8 +39,11 @@ _ALLOW: Final = (
 )
 
 
-async def find_out(search_path: str, directory: Path) -> Status:
-    """Try, within some seconds. `directory` is ours, for the filter and the trial. Raises OSError."""
+async def find_out(search_path: str, directory: Path, user: User | None = None) -> Status:
+    """Try, within some seconds, as this user. `directory` is ours, for the filter and the trial.
+
+    Raises OSError, and OperatorError when the user can't get there.
+    """
     if sys.platform != "linux":
         return Status(problem="sandboxes are made on Linux only", cure="Run the server on Linux.")
     path = f"{search_path}{os.pathsep}{_PATH}"
@@ -46,27 +55,34 @@ async def find_out(search_path: str, directory: Path) -> Status:
     if problem:
         return Status(setpriv=setpriv, problem=f"{program}: {problem}", cure=_INSTALL)
     for filter_file in (await trio.to_thread.run_sync(_write_filter, directory), None):
-        problem = await _make_one(program, filter_file, directory / "trial")
+        problem = await _make_one(program, filter_file, directory / "trial", user)
         if not problem:
             note = "" if filter_file else "no filter of system calls could be set"
             return Status(program, version, filter_file, setpriv, note)
     return Status(setpriv=setpriv, problem=problem, cure=_ALLOW)
 
 
-async def _make_one(program: str, filter_file: Path | None, temporary: Path) -> str:
+async def _make_one(program: str, filter_file: Path | None, temporary: Path, user: User | None) -> str:
     await trio.to_thread.run_sync(scratch.make_empty, temporary)
+    if user is not None:
+        await trio.to_thread.run_sync(hand_over, replace(user, owns=(temporary,)))
     view = bubblewrap.View(temporary=temporary)
-    _, problem = await _run(bubblewrap.command(program, view, filter_file, Path("/"), _TRIVIAL))
+    _, problem = await _run(bubblewrap.command(program, view, filter_file, Path("/"), _TRIVIAL), user)
     await scratch.clear_away(temporary)
     return problem
 
 
-async def _run(argv: tuple[str, ...]) -> tuple[str, str]:
+async def _run(argv: tuple[str, ...], user: User | None = None) -> tuple[str, str]:
     """Return what a program says, and what went wrong."""
     with trio.move_on_after(TIMEOUT):
         try:
             done = await trio.run_process(
-                argv, check=False, capture_stdout=True, capture_stderr=True, env={"PATH": _PATH}
+                argv,
+                check=False,
+                capture_stdout=True,
+                capture_stderr=True,
+                env={"PATH": _PATH},
+                **identity(user),
             )
         except OSError as error:
             return "", error.strerror or str(error)
@@ -83,5 +99,5 @@ def _write_filter(directory: Path) -> Path | None:
     directory.mkdir(parents=True, exist_ok=True)
     path, content = directory / f"{machine.name}.bpf", make_filter(machine)
     if not path.exists() or path.read_bytes() != content:
-        atomic_write(path, content)
+        atomic_write(path, content, 0o644)  # whoever runs the formations opens it
     return path

@@ -57,7 +57,7 @@ from muxi.telemetry.sdk_releases import SdkReleases
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from muxi.config.model import Config
     from muxi.formation.operation import Operation
@@ -96,7 +96,8 @@ class Server:
         self._sockets = sockets
         self._certificates = certificates
         facilities = self._facilities()
-        facilities.containers.on_soft_limit = self._recycle
+        self._containers = facilities.containers
+        self._containers.on_soft_limit = self._recycle
         self.sidecar = facilities.sidecar = make_sidecar(facilities, runner)
         self.fleet = Fleet(facilities)
         self.dev = DevRuns(facilities)
@@ -169,10 +170,11 @@ class Server:
             await nursery.start(self.sidecar.run)  # formations are told where it is
             await nursery.start(self._log_keeper.run)
             nursery.start_soon(self._meter().run)
-            nursery.start_soon(self._counting.reporter.run)
-            nursery.start_soon(self._sdk_releases.run)
+            nursery.start_soon(_aside, self._counting.reporter.run)
+            nursery.start_soon(_aside, self._sdk_releases.run)
             # It only begins to; but from then on each formation has a route, where requests wait.
             self._returning = await self.fleet.restore()
+            nursery.start_soon(self._containers.tidy)
             await nursery.start(self.listener.serve, self._sockets)
             if self._crew is not None:
                 nursery.start_soon(self._crew.run)
@@ -316,6 +318,14 @@ def _log_limits(config: Config) -> LogLimits | None:
     if not settings.log_rotation_enabled:
         return None
     return LogLimits(settings.log_max_size, settings.log_max_files, settings.log_max_total)
+
+
+async def _aside(work: Callable[[], Awaitable[None]]) -> None:
+    """Run what the server can do without: a defect in it ends only that."""
+    try:
+        await work()
+    except Exception:
+        log.exception("the server goes on without a part")
 
 
 def _scheme(config: Config) -> str:

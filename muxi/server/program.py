@@ -11,6 +11,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,16 @@ class Program:
 
 def this_program() -> Program:
     """Find out how this process was started. Call it before anything changes the directory."""
-    compiled = globals().get("__compiled__")
+    compiled = compilation()
     if compiled is None:
         return Program(sys.executable, tuple(sys.orig_argv), _obstacle(onefile=False))
     typed = str(getattr(compiled, "original_argv0", None) or sys.argv[0])
     return Program(absolute(typed), (typed, *sys.argv[1:]), _obstacle(onefile=bool(compiled.onefile)))
+
+
+def compilation() -> Any:  # noqa: ANN401 - an object of Nuitka's, which has no types
+    """Return what the compiler says of this program, if it is a compiled one; else None."""
+    return getattr(sys.modules["__main__"], "__compiled__", None)
 
 
 def absolute(typed: str) -> str:

@@ -10,7 +10,7 @@ import structlog
 
 from muxi import __version__
 from muxi.proxy.limits import Limits
-from muxi.server.program import this_program
+from muxi.server.program import compilation, this_program
 from muxi.workers.crew import Crew
 from muxi.workers.messages import Settings, TlsFiles
 
@@ -52,7 +52,7 @@ def make_crew(
 
 def worker_command() -> tuple[str, ...]:
     """Return what starts a worker, but for its last argument: a descriptor."""
-    if "__compiled__" in globals():
+    if compilation() is not None:
         return (this_program().path, "worker")
     return (sys.executable, "-P", "-m", "muxi", "worker")
 

@@ -85,8 +85,14 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
 
 @asynccontextmanager
 async def outside() -> AsyncIterator[Outside]:
-    """Give what asks hosts outside, for the length of the block."""
-    client = await trio.to_thread.run_sync(_client, abandon_on_cancel=True)
+    """Give what asks hosts outside, for the length of the block. Raises OutsideError.
+
+    Certificates and proxies are those of the environment, which may be wrong.
+    """
+    try:
+        client = await trio.to_thread.run_sync(_client, abandon_on_cancel=True)
+    except (OSError, ValueError) as error:
+        raise OutsideError(f"the environment's certificates or proxies can't be used: {error}") from error
     async with client:
         yield Outside(client)
 
@@ -94,4 +100,7 @@ async def outside() -> AsyncIterator[Outside]:
 def _client() -> httpx.AsyncClient:
     import httpx  # noqa: PLC0415
 
-    return httpx.AsyncClient(headers={"User-Agent": AGENT}, timeout=None)  # noqa: S113 - trio's is around each
+    try:
+        return httpx.AsyncClient(headers={"User-Agent": AGENT}, timeout=None)  # noqa: S113 - trio's is around each
+    except httpx.InvalidURL as error:
+        raise ValueError(error) from error

@@ -72,9 +72,12 @@ class SdkReleases:
         if source is None:
             return
         before = dict(self.known)
-        async with outside() as client, trio.open_nursery() as nursery:
-            for sdk in SDKS:
-                nursery.start_soon(self._look_up, client, sdk, source.replace("{sdk}", sdk))
+        try:
+            async with outside() as client, trio.open_nursery() as nursery:
+                for sdk in SDKS:
+                    nursery.start_soon(self._look_up, client, sdk, source.replace("{sdk}", sdk))
+        except OutsideError as error:
+            log.debug("sdk releases not known", reason=str(error))
         if self.known != before:
             self._changed(self.known)
 

@@ -165,9 +165,18 @@ def test_a_restart_asks_nobody(live: LiveServer, place: Path) -> None:
     offline = {"PATH": "/usr/bin:/bin", "HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "MUXI_TELEMETRY": "0"}
     with running(place, **offline) as again:
         again.client.timeout = httpx.Timeout(PATIENCE)
+        _wait_until_running(again)  # it was restored with the server
+        assert ANSWER in chat(again)
         events(again, "POST", f"/rpc/formations/{ID}/restart")
         assert ANSWER in chat(again)
         assert _runtimes(again) == {("muxi-python", VERSION)}
+
+
+def _wait_until_running(live: LiveServer) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while live.formation(ID)["status"] != "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def _runtimes(live: LiveServer) -> set[tuple[str, str]]:

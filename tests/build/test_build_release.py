@@ -20,6 +20,7 @@ from build.release import (
     changelog_section,
     formula,
     next_version,
+    notes,
     prepare,
     write_archives,
 )
@@ -72,7 +73,12 @@ def test_preparing_twice_puts_the_newer_first(tmp_path: Path) -> None:
         prepare(tmp_path, version, TODAY)
     assert [path.name for path in (tmp_path / "newsfragments").iterdir()] == ["README.md"]
     assert (tmp_path / "muxi" / "__init__.py").read_text() == '"""It."""\n\n__version__ = "1.20261125.1"\n'
-    assert (tmp_path / "CHANGELOG.md").read_text() == (
+    changelog = (tmp_path / "CHANGELOG.md").read_text()
+    assert notes(changelog, "1.20261125.1") == "### Fixed\n\n- Change 1.\n"
+    assert notes(changelog, "1.20261125.0") == "### Fixed\n\n- Change 0.\n"
+    with pytest.raises(ValueError, match="no section"):
+        notes(changelog, "1.20261124.0")
+    assert changelog == (
         "# Changelog\n\nWhat users notice.\n\n"
         "## [1.20261125.1] - 2026-11-25\n\n### Fixed\n\n- Change 1.\n\n"
         "## [1.20261125.0] - 2026-11-25\n\n### Fixed\n\n- Change 0.\n"

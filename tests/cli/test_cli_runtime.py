@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from muxi.cli import main
 from muxi.cli.root import MODELS as MODEL_COMMANDS
 from muxi.cli.root import RUNTIME
 from muxi.cli.runtime_parts import progress
+from muxi.environment.record import NAME as record_file  # noqa: N811 - it reads as what it is
+from muxi.environment.record import Record
 from muxi.formation.versions import VersionEntry, VersionFile, save
 from muxi.images.models import named
 from muxi.images.names import architecture
@@ -140,6 +146,17 @@ def test_install_asks_the_mirror_also_where_a_server_may_not(
     assert (one["name"], one["size"], captured.err) == ("1.2.10:cuda", len(SIF), "")
 
 
+def test_what_is_logged_does_not_come_between_the_json(shop: Shop) -> None:
+    """In a process of its own: what is logged goes by the descriptors."""
+    asked = subprocess.run(
+        [sys.executable, "-m", "muxi", "runtime", "list", "--json", "--log-level", "debug"],
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    assert json.loads(asked.stdout)["images"] == []
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
@@ -186,6 +203,44 @@ def test_what_releases_need_is_neither_removed_nor_pruned(
     assert main.run(["runtime", "remove", "1.0.1"]) == 0
     assert main.run(["runtime", "remove", "--force", "1.0.0"]) == 0
     assert list(shop.runtimes.glob("*.sif")) == []
+
+
+def make_environment(shop: Shop, key: str) -> Path:
+    path = shop.installation.paths.data_dir / "environments" / key
+    (path / "bin").mkdir(parents=True)
+    (path / "bin" / "python").symlink_to(sys.executable)
+    record = Record(
+        key=key,
+        python="3.11.7",
+        interpreter=sys.executable,
+        source="requirements.txt",
+        requirements=("tiny==1.0",),
+        installer="pip",
+        packages=1,
+        size=2048,
+        created_at=0.0,
+    )
+    (path / record_file).write_bytes(msgspec.json.encode(record))
+    os.utime(path / record_file, (0, 0))
+    return path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="environments are laid out otherwise on Windows")
+def test_environments_are_shown_with_who_uses_them_and_the_unused_pruned(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used, unused = (make_environment(shop, key * 24) for key in "ab")
+    shop.release("my-agent", Pin(runtime="native", artifact=used.name))
+    assert main.run(["runtime", "list"]) == 0
+    out = capsys.readouterr().out
+    assert f"{used.name}  3.11.7  1         2K    1970-01-01T00:00:00.000Z  my-agent" in out
+    assert main.run(["runtime", "prune", "--dry-run"]) == 0
+    assert capsys.readouterr().out == f"Would remove {unused.name} (2K)\n"
+    assert unused.exists()
+    assert main.run(["runtime", "prune", "--json"]) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["environments"]] == [unused.name]
+    assert used.exists()
+    assert not unused.exists()
 
 
 def test_nothing_is_pruned_where_it_is_not_known_what_is_used(

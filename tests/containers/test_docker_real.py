@@ -96,6 +96,20 @@ def test_an_update_and_a_rollback_keep_the_state(server: LiveServer, dockerd: Do
     assert output(server, "boxed").count("asked to end") == 2
 
 
+def test_a_process_becomes_a_container_by_an_update_and_is_one_again(
+    server: LiveServer, dockerd: Dockerd
+) -> None:
+    assert server.deploy("turncoat").status_code < 300
+    updated = server.rpc("PUT", "/rpc/formations/turncoat", content=boxed("turncoat", "2"))
+    assert updated.status_code < 300, updated.text
+    assert server.get("/api/turncoat/who").json()["version"] == "2"
+    assert len(dockerd.containers(**{"ai.muxi.formation": "turncoat"})) == 1
+    assert server.rpc("POST", "/rpc/formations/turncoat/rollback").status_code < 300
+    assert server.get("/api/turncoat/who").json() == {"path": "/who"}
+    assert dockerd.containers(**{"ai.muxi.formation": "turncoat"}) == []
+    assert server.rpc("DELETE", "/rpc/formations/turncoat").status_code < 300
+
+
 def test_one_that_crashes_is_started_again(server: LiveServer, dockerd: Dockerd) -> None:
     (before,) = dockerd.containers(**{"ai.muxi.formation": "boxed"})
     server.get("/api/boxed/exit")
@@ -143,4 +157,5 @@ def test_what_can_t_run_is_explained_and_leaves_nothing(
     assert words in answer.text, answer.text
     assert code in answer.text, answer.text
     assert dockerd.containers() == []
+    assert list((server.data / "containers").iterdir()) == []
     assert server.rpc("GET", "/rpc/formations/broken").status_code == 404

@@ -124,7 +124,7 @@ def test_what_a_full_disk_refuses_comes_later(play: Play, monkeypatch: pytest.Mo
 def test_damaged_or_missing_places_are_no_places(play: Play) -> None:
     play.path.write_text("{")
     assert Journal.resume(play.path) is None
-    play.journal.remove()
+    play.path.unlink()
     assert Journal.resume(play.path) is None
 
 

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from muxi.containers.container import LOST, Container, exit_report
+from muxi.containers.leftovers import Leftovers
 from muxi.containers.placement import ContainerPlacement
 from muxi.containers.spec import ContainerSpec
 from muxi.containers.wire import ContainerConfig, ContainerFacts, ContainerState
@@ -53,7 +54,8 @@ def spec(tmp_path: Path) -> ContainerSpec:
 
 
 def placement(engine: StandIn, tmp_path: Path, server_id: str = "server-1") -> ContainerPlacement:
-    return ContainerPlacement(engine.engine, server_id, tmp_path / "containers", lambda: 10.0)
+    leftovers = Leftovers(engine.engine, server_id, tmp_path / "containers")
+    return ContainerPlacement(engine.engine, leftovers, lambda: 10.0)
 
 
 @pytest.fixture
@@ -162,6 +164,7 @@ async def test_a_start_that_fails_is_explained_and_leaves_nothing(
     with pytest.raises(MuxiError, match=words):
         await place.start(spec)
     assert engine.boxes == {}
+    assert list(spec.stdout.parent.parent.glob("containers/*")) == []
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(
@@ -334,3 +337,54 @@ async def test_it_is_measured_and_told_once_past_its_soft_limit(
         nursery.cancel_scope.cancel()
     assert (handle.usage.memory, handle.usage.threads, handle.usage.open_files) == (8 << 20, 3, None)
     assert told == [("hello", 8 << 20)]
+
+
+# What is left over
+
+
+async def lose(place: ContainerPlacement, engine: StandIn, spec: ContainerSpec) -> None:
+    """Have a container whose formation was deleted while its engine was away."""
+    handle = await place.start(spec)
+    engine.box.say("last words")
+    engine.fail["GET json"] = (500, "not just now")
+    await handle.end(expected=True)
+    engine.fail.clear()
+
+
+async def test_a_later_server_removes_what_an_earlier_one_could_not(
+    place: ContainerPlacement, engine: StandIn, spec: ContainerSpec, tmp_path: Path
+) -> None:
+    await lose(place, engine, spec)
+    await placement(engine, tmp_path, "server-2").tidy()
+    assert engine.boxes, "another server's"
+    await placement(engine, tmp_path).tidy()
+    assert engine.boxes == {}
+    assert spec.stdout.read_text() == "last words\n"
+    assert list((tmp_path / "containers").iterdir()) == []
+
+
+async def test_what_is_looked_after_or_may_be_adopted_is_let_alone(
+    place: ContainerPlacement, engine: StandIn, spec: ContainerSpec, tmp_path: Path
+) -> None:
+    await place.start(spec)
+    await place.tidy()
+    await placement(engine, tmp_path).tidy()
+    assert engine.box.status == "running"
+
+
+async def test_of_what_is_gone_nothing_is_kept(
+    place: ContainerPlacement, engine: StandIn, spec: ContainerSpec, tmp_path: Path
+) -> None:
+    await lose(place, engine, spec)
+    engine.boxes.clear()
+    await placement(engine, tmp_path).tidy()
+    assert list((tmp_path / "containers").iterdir()) == []
+
+
+async def test_nothing_is_looked_through_while_the_engine_is_away(
+    place: ContainerPlacement, engine: StandIn, spec: ContainerSpec, tmp_path: Path
+) -> None:
+    await lose(place, engine, spec)
+    await engine.go_away()
+    await placement(engine, tmp_path).tidy()
+    assert list((tmp_path / "containers").iterdir()) != []

@@ -331,6 +331,22 @@ async def test_what_is_not_used_is_removed(house: House) -> None:
     assert house.environments.prune(used) == ()
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc")
+async def test_what_a_process_runs_in_is_not_removed(house: House) -> None:
+    """A run for development is written down nowhere, and may run for days."""
+    make_wheel(house.wheels, "tiny")
+    made = await house.environments.ensure(house.recipe("tiny\n"), house.told.append)
+    long_ago = time.time() - RECENTLY - 1
+    os.utime(made.path / NAME, (long_ago, long_ago))
+    process = await trio.lowlevel.open_process(["/bin/sleep", "1000"], env={"VIRTUAL_ENV": str(made.path)})
+    try:
+        assert house.environments.prune(()) == ()
+    finally:
+        process.kill()
+        await process.wait()
+    assert house.environments.prune(()) == (made,)
+
+
 async def test_what_is_being_made_is_not_removed(tmp_path: Path) -> None:
     calls = stand_in(tmp_path / "bin", f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done")
     house = House(tmp_path, "uv", tmp_path / "bin")

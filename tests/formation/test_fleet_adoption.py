@@ -95,6 +95,38 @@ async def test_processes_that_are_let_go_run_on_and_are_adopted_as_they_are(conf
         assert made.fleet.get("my-bot").adopted is False
 
 
+async def test_a_formation_that_is_brought_back_can_be_waited_for(config: Config) -> None:
+    async with house(config) as made:
+        await made.deploy("my-bot")
+    async with house(config) as made:
+        await made.fleet.brought_back("nobody")
+        (restoring,) = await made.fleet.restore()
+        assert restoring.result is None
+        await made.fleet.brought_back("my-bot")
+        assert restoring.ended
+        assert made.fleet.get("my-bot").status == "running"
+        # Anything else is not waited for.
+        restarting = made.fleet.restart("my-bot")
+        await made.fleet.brought_back("my-bot")
+        assert not restarting.ended
+        await restarting.wait()
+
+
+async def test_what_was_never_committed_can_be_deployed_once_it_is_cleared_away(config: Config) -> None:
+    async with house(config) as made:
+        await made.deploy("my-bot")
+        (config.formations.formations_dir / "my-bot" / "version.json").unlink()
+        (config.formations.formations_dir / "my-bot" / "current").unlink()
+    async with house(config) as made:
+        (restoring,) = await made.fleet.restore()
+        with pytest.raises(Conflict, match="already exists"):
+            await made.deploy("my-bot")
+        await made.fleet.brought_back("my-bot")
+        assert (await restoring.wait())["status"] == "removed"
+        await made.deploy("my-bot")
+        assert made.fleet.get("my-bot").status == "running"
+
+
 async def test_an_adopted_process_is_supervised_as_any_other(config: Config) -> None:
     async with house(config) as made:
         await made.deploy("my-bot")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from muxi.formation.operation import Operation
     from muxi.formation.owner import Owner
-    from muxi.formation.plan import Plan
     from muxi.formation.releases import Release
+    from muxi.formation.run import Run
 
 
 def app_of(made: House) -> Path:
@@ -52,8 +52,8 @@ def begin(made: House, release: Release, **options: object) -> Operation:
 
 
 def committing(made: House) -> dict[str, object]:
-    async def commit(plan: Plan) -> None:
-        await trio.to_thread.run_sync(made.facilities.releases("my-bot").commit, plan.pinned)
+    async def commit(run: Run) -> None:
+        await trio.to_thread.run_sync(made.facilities.releases("my-bot").commit, run.plan.pinned)
 
     return {"commit": commit}
 
@@ -187,7 +187,7 @@ async def test_another_release_takes_over_and_is_committed(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("strategy", ["blue-green", "recreate"])
 async def test_a_commit_that_fails_leaves_the_old_one(tmp_path: Path, strategy: str) -> None:
-    async def refuse(_plan: Plan) -> None:
+    async def refuse(_run: Run) -> None:
         record = store.load(made.registry.path).records["my-bot"]
         seen.append({entry.release for entry in (record.process, record.other) if entry is not None})
         await trio.lowlevel.checkpoint()

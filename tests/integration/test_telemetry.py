@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ID = "counted"
+#: Lets no report be late: it is what is in them that counts here.
+PATIENCE = "import muxi.telemetry.reporter as r; r.CLOSE_SECONDS = r.SEND_SECONDS = 30.0"
 BROKEN = {"app.py": "raise SystemExit(7)"}
 
 
@@ -57,7 +59,7 @@ def live_through_everything(server: LiveServer) -> None:
 
 
 def test_every_number_counts(tmp_path: Path, collector: Collector) -> None:
-    with running(tmp_path, **counting(collector)) as server:
+    with running(tmp_path, code=PATIENCE, **counting(collector)) as server:
         live_through_everything(server)
         standing = server.rpc("GET", "/rpc/server/telemetry").json()["data"]
         assert (standing["enabled"], standing["url"]) == (True, collector.url)
@@ -93,7 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
     configure(tmp_path, "restart_delay: 100ms", "restart_delay: 100ms\n  health_check_interval: 100ms")
-    with running(tmp_path, **counting(collector)) as server:
+    with running(tmp_path, code=PATIENCE, **counting(collector)) as server:
         assert server.deploy(ID, bundle(ID, {"app.py": app})).status_code == 201
         server.get(f"/api/{ID}/sicken")
         server.wait_until(ID, status="unhealthy")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -11,7 +12,7 @@ import pytest
 import structlog
 import trio
 
-from muxi.observe.logging import LogSetup, configure_logging
+from muxi.observe.logging import LogSetup, configure_logging, log_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,3 +168,16 @@ def test_a_terminal_that_takes_nothing_stops_nobody() -> None:
         assert child.returncode == 0
         assert out == b""
     os.close(read)
+
+
+def test_a_command_logs_to_a_stream_for_as_long_as_it_runs() -> None:
+    before, stream = structlog.get_config(), io.StringIO()
+    with log_to(stream, "warning"):
+        structlog.get_logger().info("not shown")
+        structlog.get_logger().warning("shown", token="CANARY")
+    assert structlog.get_config() == before
+    assert "shown" in stream.getvalue()
+    assert "not shown" not in stream.getvalue()
+    assert "CANARY" not in stream.getvalue()
+    with pytest.raises(ValueError, match="unknown log level"), log_to(stream, "loud"):
+        pass

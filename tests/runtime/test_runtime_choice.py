@@ -67,3 +67,22 @@ def test_where_nothing_can_run_it_each_is_named_with_why() -> None:
     error = caught.value
     assert (error.status, error.code, error.stage) == (501, "RuntimeUnavailable", "resolving_runtime")
     assert error.cure == "Install apptainer."
+
+
+def test_a_variant_runs_where_there_are_images() -> None:
+    program = manifest("muxi", muxi_runtime="1.2:cuda")
+    assert choose(program, here("muxi-python", "docker")).name == "docker"
+    assert (
+        choose(manifest("muxi", muxi_runtime="1.2:lean"), here("muxi-python", "docker")).name == "muxi-python"
+    )
+    with pytest.raises(RequestError, match="'cuda' is an image") as caught:
+        choose(program, here("muxi-python"))
+    assert (caught.value.status, caught.value.code) == (501, "RuntimeUnavailable")
+    with pytest.raises(OperatorError, match="'cuda' is an image"):
+        choose(program, here("muxi-python", "docker"), preferred="muxi-python")
+
+
+def test_a_version_that_is_none_is_nobodys() -> None:
+    with pytest.raises(RequestError) as caught:
+        choose(manifest("muxi", muxi_runtime="one"), here("muxi-python"))
+    assert caught.value.code == "InvalidRuntime"

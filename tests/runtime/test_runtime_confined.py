@@ -28,6 +28,7 @@ MISSING = Status(problem="bubblewrap (bwrap) is not installed", cure="Install it
 
 class Operator:
     sandbox_paths: tuple[str, ...] = ("/models",)
+    user = ""
 
     def __init__(self, word: str) -> None:
         self.sandbox = word

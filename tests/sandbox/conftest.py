@@ -26,6 +26,7 @@ class Operator:
 
     sandbox: str = "required"
     sandbox_paths: tuple[str, ...] = ()
+    user: str = ""
 
 
 @dataclass

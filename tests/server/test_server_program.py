@@ -4,7 +4,6 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from muxi.server import program
 from muxi.server.program import Program, absolute, this_program
 
 if TYPE_CHECKING:
@@ -29,15 +28,14 @@ def test_a_binary_is_started_by_the_path_it_was_called_by(
     link.symlink_to(new / "muxi-server")
     monkeypatch.setenv("PATH", str(tmp_path))
     compiled = SimpleNamespace(original_argv0="muxi-server", onefile=False)
-    monkeypatch.setattr(program, "__compiled__", compiled, raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__compiled__", compiled, raising=False)
     monkeypatch.setattr(sys, "argv", [str(new / "muxi-server"), "start", "--port", "1"])
     assert this_program() == Program(str(link), ("muxi-server", "start", "--port", "1"))
 
 
 def test_one_that_unpacks_itself_can_t_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        program, "__compiled__", SimpleNamespace(original_argv0="/x/m", onefile=True), raising=False
-    )
+    compiled = SimpleNamespace(original_argv0="/x/m", onefile=True)
+    monkeypatch.setattr(sys.modules["__main__"], "__compiled__", compiled, raising=False)
     assert "unpacks itself" in this_program().obstacle
 
 

@@ -58,6 +58,13 @@ class Place:
         )
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no report be late: it is what is in them that counts here."""
+    monkeypatch.setattr("muxi.telemetry.reporter.CLOSE_SECONDS", 30.0)
+    monkeypatch.setattr("muxi.telemetry.reporter.SEND_SECONDS", 30.0)
+
+
 @pytest.fixture
 def place(tmp_path: Path, collector: Collector) -> Place:
     return Place(tmp_path, collector)
@@ -157,6 +164,18 @@ async def test_without_a_collector_nothing_happens(place: Place) -> None:
     await last_report(place)
     place.environment["TELEMETRY_URL"] = "no address at all"
     await last_report(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HTTP_PROXY", "nonsense://x"), ("ALL_PROXY", "::"), ("SSL_CERT_FILE", "/nowhere")]
+)
+async def test_an_environment_that_is_wrong_stops_nothing(
+    name: str, value: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NO_PROXY", "")
+    async with running(place.reporter()) as reporter:
+        await reporter.close()
 
 
 async def test_a_collector_that_hangs_delays_the_end_by_a_second_at_most(

@@ -1,0 +1,59 @@
+"""`python -m build.sbom`: what is inside a binary, from the lock file, as CycloneDX 1.6 (cyclonedx.org)."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from build.options import FILE, read_options
+
+ROOT = Path(__file__).parents[1]
+PIN = re.compile(r"^([a-z0-9-]+)==([^ ]+)(.*)$", re.MULTILINE)
+#: Locked for the checkout's sake only, or for Windows.
+NOT_INSIDE = frozenset(
+    {
+        "cffi",
+        "hatchling",
+        "packaging",
+        "pathspec",
+        "pluggy",
+        "pycparser",
+        "tomlkit",
+        "trove-classifiers",
+    }
+)
+
+
+def document(lock: str, version: str, python: str) -> dict[str, object]:
+    """Return the document: the server, and in it Python and each package of the lock file."""
+    components = [_component("cpython", python, f"pkg:generic/cpython@{python}")]
+    for name, pinned, _ in PIN.findall(lock):
+        if name not in NOT_INSIDE:
+            components.append(_component(name, pinned, f"pkg:pypi/{name}@{pinned}"))
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": {"type": "application", "name": "muxi-server", "version": version}},
+        "components": components,
+    }
+
+
+def _component(name: str, version: str, purl: str) -> dict[str, str]:
+    return {"type": "library", "name": name, "version": version, "purl": purl}
+
+
+def main() -> int:
+    """Print it."""
+    found = re.search(r'__version__ = "(.*)"', (ROOT / "muxi" / "__init__.py").read_text("utf-8"))
+    assert found is not None
+    lock = (ROOT / "requirements" / "run.lock").read_text("utf-8")
+    python = read_options(FILE.read_text("utf-8")).cpython.version
+    print(json.dumps(document(lock, found[1], python), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""`upgrade --restart` of a real server: a newer release takes over, a bad one is taken back."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.outside import deployed, muxi
+from tests.live import ROOT, LiveServer, running
+from tests.upgrade.releases import ReleaseServer, releasing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows can't replace a process's program")
+OLD, NEW = "1.20260101.0", "1.20261125.3"
+REFUSES = "if '--check' in sys.argv: sys.exit('it can not start')"
+DIES = "if 'start' in sys.argv and '--check' not in sys.argv: sys.exit(3)"
+
+
+def program(version: str, fault: str = "") -> bytes:
+    """Make a program of one file: this server, which says that it is another version."""
+    return f"""#!{sys.executable}
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import muxi
+muxi.__version__ = {version!r}
+{fault}
+from muxi.cli.main import main
+main()
+""".encode()
+
+
+@pytest.fixture
+def releases() -> Iterator[ReleaseServer]:
+    with releasing() as found:
+        yield found
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    file = tmp_path / "muxi-server"
+    file.write_bytes(program(OLD))
+    file.chmod(0o755)
+    return file
+
+
+def version(server: LiveServer) -> object:
+    return server.rpc("GET", "/rpc/server/status").json()["data"]["server"]["version"]
+
+
+def test_a_newer_release_serves_and_nobody_notices(
+    tmp_path: Path, installed: Path, releases: ReleaseServer
+) -> None:
+    releases.publish(NEW, program(NEW))
+    with running(tmp_path, releases.settings(), program=(str(installed),)) as server:
+        deployed(server, "constant")
+        before = server.formation("constant")
+        assert version(server) == OLD
+        done = muxi(tmp_path, "upgrade", "--program", str(installed), "--restart")
+        assert done.returncode == 0, done.stderr
+        assert f"Version {NEW} serves now, generation 2" in done.stdout
+        assert version(server) == NEW
+        after = server.wait_until("constant", status="running", healthy=True)
+        assert (after["pid"], after["restart_count"]) == (before["pid"], 0)
+        assert installed.read_bytes() == program(NEW)
+        assert server.terminate() == 0
+
+
+def test_one_that_can_not_start_is_taken_back_and_the_old_one_serves_on(
+    tmp_path: Path, installed: Path, releases: ReleaseServer
+) -> None:
+    releases.publish(NEW, program(NEW, REFUSES))
+    with running(tmp_path, releases.settings(), program=(str(installed),)) as server:
+        deployed(server, "constant")
+        pid = server.formation("constant")["pid"]
+        done = muxi(tmp_path, "upgrade", "--program", str(installed), "--restart")
+        assert done.returncode == 1
+        assert f"Version {NEW} did not become healthy, and {OLD} is back in its place." in done.stderr
+        assert f"Version {OLD} serves on." in done.stderr
+        assert server.rpc("GET", "/rpc/server/status").json()["data"]["server"]["generation"] == 1
+        assert installed.read_bytes() == program(OLD)
+        assert version(server) == OLD
+        assert server.formation("constant")["pid"] == pid
+        assert server.terminate() == 0
+
+
+def test_one_that_dies_is_taken_back_and_formations_live_on(
+    tmp_path: Path, installed: Path, releases: ReleaseServer
+) -> None:
+    releases.publish(NEW, program(NEW, DIES))
+    with running(tmp_path, releases.settings(), program=(str(installed),)) as server:
+        deployed(server, "constant")
+        pid = server.formation("constant")["pid"]
+        done = muxi(tmp_path, "upgrade", "--program", str(installed), "--restart")
+        assert done.returncode == 1
+        assert f"{OLD} is back in its place" in done.stderr
+        assert "No server runs now" in done.stderr
+        assert installed.read_bytes() == program(OLD)
+        assert server.process.wait(60) == 3
+    with running(tmp_path, program=(str(installed),)) as server:
+        assert version(server) == OLD
+        assert server.wait_until("constant", status="running")["pid"] == pid
+        assert server.terminate() == 0
