@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 RETRY_SECONDS: Final = 60.0
 """The pause after which what was in its way is looked at again."""
+DECIDE_SECONDS: Final = 5.0
+"""How long the server's start waits at most for what formations are told."""
 MOST_PORTS: Final = 50
 """How many ports are tried, from the configured one up."""
 
@@ -132,7 +134,7 @@ class Sidecar:
     # The task
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep it until told to end. Started once it is known what formations are told of it.
+        """Keep it until told to end. Started once it is known what formations are told of it, or soon.
 
         Cancelling it kills the process, unless that has been let go.
         """
@@ -141,13 +143,15 @@ class Sidecar:
                 self._nursery = nursery
                 nursery.start_soon(self._file.run)
                 nursery.start_soon(self._live)
-                await self._decided.wait()
+                with trio.move_on_after(DECIDE_SECONDS):
+                    await self._decided.wait()
                 task_status.started()
         finally:
             self._ended.set()
 
     async def _live(self) -> None:
         while not self._closing:
+            self._problem = None
             with trio.CancelScope() as self._era:
                 await self._keep()
             self._way = None
@@ -156,9 +160,11 @@ class Sidecar:
             self._run, self._exposed = None, []
         self._decided.set()
         try:
+            if not self._letting_go:  # the server ends before it came to that
+                await self._end_leftover()
             await self._file.flush()
-        except StorageError as error:
-            log.warning("record of the code runner not saved", error=error.message)
+        except MuxiError as error:
+            log.warning("code runner not ended in good order", error=error.message)
         self._nursery.cancel_scope.cancel()
 
     async def _keep(self) -> None:
