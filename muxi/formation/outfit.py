@@ -75,7 +75,7 @@ def outfit(config: Callable[[], Config], search_path: str, variables: Mapping[st
             engine,
             containers,
             lambda: config().runtime,
-            Runner(books.store, paths.cache_dir / "hub", lambda: config().runtime),
+            Runner(books.store, paths.cache_dir, lambda: config().runtime),
         ),
     )
     known = Runtimes(runtimes, config().runtime.preferred)

@@ -11,10 +11,11 @@ from muxi.errors import OperatorError, StorageError
 from muxi.files import PRIVATE_DIRECTORY
 from muxi.images.store import Resolved
 from muxi.images.versions import parse
-from muxi.runtime.apptainer_command import MODELS, Container, Mount, command, environment, token_variables
+from muxi.runtime.apptainer_command import Container, Mount, command, environment, token_variables
 from muxi.runtime.apptainer_engine import EngineFinder
 from muxi.runtime.choice import APPTAINER
 from muxi.runtime.host_tools import Tools
+from muxi.runtime.models import MODEL_VARIABLES, model_binds
 from muxi.runtime.pin import Pin
 from muxi.runtime.process_spec import make_spec, own_variables, server_variables
 from muxi.runtime.runtime import Prepared, Presence
@@ -43,11 +44,6 @@ class Places:
 
     home: Path
     cache: Path
-
-    @property
-    def models(self) -> Path:
-        """Where containers keep the models that they fetch: the rest of the cache is not theirs to write."""
-        return self.cache / "hub"
 
 
 class Apptainer:
@@ -151,7 +147,7 @@ class Apptainer:
                 "LANG": "C.UTF-8",
                 "PYTHONUNBUFFERED": "1",
                 "MUXI_ENV": "production",
-                "HF_HOME": MODELS,
+                **MODEL_VARIABLES,
                 **mounted.env,
                 **own_variables(program, around.extra_env),
                 **server_variables(program, around),
@@ -173,10 +169,5 @@ def _tell(report: Report, resolved: Resolved) -> None:
 
 def _make_directories(places: Places) -> tuple[Mount, ...]:
     """Make what is mounted; return the mounts of models: those fetched within, and those that were here."""
-    for directory in (places.home, places.models):
-        directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-    mounts = [Mount(places.models, MODELS, writable=True)]
-    for model in sorted(places.cache.glob("models--*")):
-        (places.models / model.name).mkdir(exist_ok=True)  # what a mount covers has to be there
-        mounts.append(Mount(model, f"{MODELS}/{model.name}", writable=True))
-    return tuple(mounts)
+    places.home.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    return tuple(Mount(source, target, writable=True) for source, target in model_binds(places.cache))

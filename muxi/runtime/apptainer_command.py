@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 FORMATION: Final = "/formation"
 STATE: Final = "/state"
-MODELS: Final = "/opt/hf-cache"
 GPU_FLAGS: Final = {"cuda": "--nv", "rocm": "--rocm"}
 """What lets a variant of the runtime reach the machine's GPUs."""
 

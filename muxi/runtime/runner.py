@@ -18,6 +18,7 @@ from muxi.containers.images import Images, normal_name, pinned_name
 from muxi.containers.spec import Mount
 from muxi.errors import StorageError
 from muxi.runtime.container_spec import ALL_ADDRESSES, RELEASE, STATE, container_spec
+from muxi.runtime.models import MODEL_VARIABLES, MODELS, model_binds
 from muxi.runtime.pin import Pin
 from muxi.runtime.runtime import Prepared
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from muxi.runtime.runtime import Report, Request, Surroundings
 
 SIF: Final = "/sif/runtime.sif"
-MODELS: Final = "/opt/hf-cache"
 TOOLS: Final = "/opt/muxi-tools"
 """Where the runner's own image keeps the tools that formations may use."""
 
@@ -58,13 +58,13 @@ class SifStore(Protocol):
 
 
 class Runner:
-    """Prepares MUXI formations to run in containers. `models` is the directory of cached models."""
+    """Prepares MUXI formations to run in containers. `cache` is the server's."""
 
     name = "docker"
 
-    def __init__(self, store: SifStore, models: Path, config: Callable[[], RuntimeConfig]) -> None:
+    def __init__(self, store: SifStore, cache: Path, config: Callable[[], RuntimeConfig]) -> None:
         self._store = store
-        self._models = models
+        self._cache = cache
         self._config = config
 
     async def prepare(self, request: Request, engine: Engine, placement: ContainerPlacement) -> Prepared:
@@ -74,13 +74,11 @@ class Runner:
         sif = await self._store.ensure(version, variant or "lean", request.report)
         if request.pin is None:
             pin = await self._with_runner(pin, request, engine, platform_of(sif))
-        await trio.to_thread.run_sync(_make_directory, self._models)
+        models = await trio.to_thread.run_sync(_models, self._cache)
         return Prepared(
             pin=pin,
             description=f"MUXI runtime {pin.version} in a container",
-            spec=partial(
-                runner_spec, request, pin=pin, sif=sif, models=self._models, engine=self._config().engine
-            ),
+            spec=partial(runner_spec, request, pin=pin, sif=sif, models=models, engine=self._config().engine),
             placement=placement,
         )
 
@@ -109,7 +107,13 @@ def platform_of(sif: Path) -> str:
 
 
 def runner_spec(
-    request: Request, around: Surroundings, *, pin: Pin, sif: Path, models: Path, engine: EngineConfig
+    request: Request,
+    around: Surroundings,
+    *,
+    pin: Pin,
+    sif: Path,
+    models: tuple[Mount, ...],
+    engine: EngineConfig,
 ) -> ContainerSpec:
     """Make the specification of the outer container. Pure."""
     cuda = pin.version.endswith(":cuda")
@@ -123,9 +127,9 @@ def runner_spec(
             Mount(request.release_dir, RELEASE, read_only=False),
             Mount(request.state_dir, STATE, read_only=False),
             Mount(sif, SIF),
-            Mount(models, MODELS, read_only=False),
+            *models,
         ),
-        env={"HF_HOME": MODELS, "HF_HUB_CACHE": MODELS},
+        env=MODEL_VARIABLES,
         inner_port=around.port,
         network=engine.network,
         platform=platform_of(sif),
@@ -148,12 +152,12 @@ def runner_arguments(port: int, *, cuda: bool, namespaces: bool) -> tuple[str, .
     )
 
 
-def _make_directory(path: Path) -> None:
+def _models(cache: Path) -> tuple[Mount, ...]:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        return tuple(Mount(source, target, read_only=False) for source, target in model_binds(cache))
     except OSError as error:
         raise StorageError(
-            f"The directory of models {path} can't be made: {error.strerror}.",
+            f"The directory of models in {cache} can't be made: {error.strerror}.",
             stage="resolving_runtime",
             cure="Make the cache directory writable for the server (MUXI_CACHE_DIR).",
         ) from error
