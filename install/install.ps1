@@ -6,7 +6,7 @@ irm https://muxi.org/install.ps1 | iex
 .EXAMPLE
 .\install.ps1 -Version 1.20261122.0 -From D:\releases\muxi
 .NOTES
-Written for Windows PowerShell 5.1 and newer. Not tried on a machine yet: its tests read it only.
+Written for Windows PowerShell 5.1 and newer. Not tried on a machine yet, and read by no test.
 #>
 [CmdletBinding()]
 param(

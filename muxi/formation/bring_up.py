@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from muxi.formation.first_boot import wait_healthy
 from muxi.formation.plan import read_plan
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def launch(owner: Owner, operation: Operation, plan: Plan, *, persistent: 
     operation.progress("spawning", "Starting formation process...")
     run = owner.launch(plan, persistent=persistent, on_attempt=attempt_reporter(operation))
     operation.progress("health_check", "Waiting for the formation to become healthy...")
-    await run.instance.wait_healthy()
+    await wait_healthy(run, operation)
 
 
 async def wait_for_dependencies(owner: Owner, operation: Operation) -> None:

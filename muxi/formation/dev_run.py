@@ -22,7 +22,7 @@ from muxi.errors import Conflict, MuxiError, OperatorError
 from muxi.files import PRIVATE_DIRECTORY, atomic_write
 from muxi.formation.check import check_bundle
 from muxi.formation.disk import remove_tree
-from muxi.formation.plan import code_runner
+from muxi.formation.plan import extra_variables
 from muxi.formation.policy import route_policy
 from muxi.formation.resources import process_limits
 from muxi.formation.view import DevView, LogFiles
@@ -36,6 +36,7 @@ from muxi.registry.routes import Target
 from muxi.runtime.runtime import Request, Surroundings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from muxi.formation.facilities import Facilities
@@ -157,7 +158,8 @@ class DevRun:
         self._policy = route_policy(manifest.proxy, self._facilities.config.proxy)
         request = Request(program=manifest, release_dir=self.directory, state_dir=self._home)
         prepared = await self._facilities.runtimes.prepare(request)
-        around = self._surroundings(manifest, prepared.pin.runtime)
+        extra = await extra_variables(self._facilities, manifest, prepared.pin.runtime)
+        around = self._surroundings(manifest, extra())
         spec = replace(prepared.spec(around), token=secrets.token_hex(16))
         place = "" if prepared.placement is None else prepared.placement.name
         await trio.to_thread.run_sync(self._prepare, spec, place)
@@ -170,7 +172,7 @@ class DevRun:
         await self._nursery.start(partial(self.instance.run, restart_on_failed_start=False))
         await self.instance.wait_healthy()
 
-    def _surroundings(self, manifest: Manifest, runtime: str) -> Surroundings:
+    def _surroundings(self, manifest: Manifest, extra: Mapping[str, str]) -> Surroundings:
         facilities = self._facilities
         logs = dev_logs(facilities, self.id)
         return Surroundings(
@@ -184,7 +186,7 @@ class DevRun:
             stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
             limits=replace(process_limits(manifest.resources, facilities.config.formations), memory_soft=0),
             search_path=facilities.search_path,
-            extra_env=code_runner(facilities, manifest, runtime),
+            extra_env=extra,
         )
 
     def _prepare(self, spec: ProcessSpec, place: str) -> None:

@@ -16,6 +16,8 @@ from muxi.process.confinement import Confiner
 from muxi.process.health import HealthCheck, Liveness, Readiness, StartUp
 from muxi.process.restart import RestartPolicy
 from muxi.process.spawn import spawn
+from muxi.telemetry.consent import objection
+from muxi.telemetry.preferences import home_of, preferences_file, read_preferences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -141,6 +143,12 @@ class Facilities:
                 grace=living.grace,
             ),
         )
+
+    def objects_to_telemetry(self) -> bool:
+        """Say whether somebody does, as for the server's own reports; formations are told so. Blocks."""
+        file = preferences_file(home_of(self.variables))
+        said = read_preferences(file)
+        return objection(self.variables, self.config.telemetry, said, file) is not None
 
     async def spawn(self, spec: ProcessSpec, placement: Placement | None = None) -> Handle:
         """Start a process within its limits, here or elsewhere; raises what `Placement.start` does."""

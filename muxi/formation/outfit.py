@@ -65,12 +65,7 @@ def outfit(config: Callable[[], Config], search_path: str, variables: Mapping[st
             search_path,
             with_tools=lambda: config().runtime.host_tools,
         ),
-        MuxiPython(
-            environments,
-            lambda: config().runtime,
-            paths.cache_dir,
-            telemetry=variables.get("MUXI_TELEMETRY") != "0",
-        ),
+        MuxiPython(environments, lambda: config().runtime, paths.cache_dir),
         Docker(
             engine,
             containers,

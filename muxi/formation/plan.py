@@ -52,16 +52,17 @@ async def read_plan(
         report=report,
     )
     prepared = await facilities.runtimes.prepare(request)
+    told = await extra_variables(facilities, manifest, prepared.pin.runtime)
 
     def spec(port: int) -> ProcessSpec:
-        return prepared.spec(surroundings(facilities, formation_id, manifest, prepared.pin.runtime, port))
+        return prepared.spec(surroundings(facilities, formation_id, manifest, told(), port))
 
     spec(0)
     return Plan(release, manifest, prepared, spec)
 
 
 def surroundings(
-    facilities: Facilities, formation_id: str, manifest: Manifest, runtime: str, port: int
+    facilities: Facilities, formation_id: str, manifest: Manifest, extra: Mapping[str, str], port: int
 ) -> Surroundings:
     """Return what the server gives to a live formation's process."""
     logs = facilities.log_files(formation_id)
@@ -75,13 +76,27 @@ def surroundings(
         defaults=facilities.health_check(),
         stop_timeout=facilities.config.formations.deployment.force_kill_timeout,
         search_path=facilities.search_path,
-        extra_env=code_runner(facilities, manifest, runtime),
+        extra_env=extra,
         limits=process_limits(manifest.resources, facilities.config.formations),
     )
 
 
-def code_runner(facilities: Facilities, manifest: Manifest, runtime: str) -> Mapping[str, str]:
-    """Return how a formation on this runtime reaches the server's code runner, unless it has its own."""
-    if manifest.own_rce or facilities.sidecar is None:
-        return {}
-    return facilities.sidecar.variables(runtime)
+async def extra_variables(
+    facilities: Facilities, manifest: Manifest, runtime: str
+) -> Callable[[], Mapping[str, str]]:
+    """Return what gives the further variables of a formation at each start of it.
+
+    They are how it reaches the server's code runner, unless it has its own, and that nothing is to
+    be reported of it, if somebody objects to that.
+    """
+    told: dict[str, str] = {}
+    if manifest.kind == "muxi" and "MUXI_TELEMETRY" not in manifest.env:
+        silent = await trio.to_thread.run_sync(facilities.objects_to_telemetry)
+        told = {"MUXI_TELEMETRY": "0"} if silent else {}
+
+    def variables() -> Mapping[str, str]:
+        if manifest.own_rce or facilities.sidecar is None:
+            return told
+        return {**told, **facilities.sidecar.variables(runtime)}
+
+    return variables

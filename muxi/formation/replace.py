@@ -34,6 +34,7 @@ from muxi.errors import MuxiError
 from muxi.formation.adopting import staging_key
 from muxi.formation.bring_up import attempt_reporter, launch, make_plan
 from muxi.formation.cleanup import collect
+from muxi.formation.first_boot import wait_healthy
 from muxi.formation.run import SERVING
 from muxi.formation.state import TUNING_FILES
 
@@ -109,7 +110,7 @@ async def _stage(owner: Owner, operation: Operation, plan: Plan) -> None:
     owner.other = owner.make_run(plan, key=key, port=port, on_attempt=attempt_reporter(operation))
     owner.other.start(owner.nursery, persistent=False)
     operation.progress("health_check", "Waiting for the new process to become healthy...")
-    await owner.other.instance.wait_healthy()
+    await wait_healthy(owner.other, operation)
 
 
 def _switch(owner: Owner) -> None:

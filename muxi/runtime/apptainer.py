@@ -104,6 +104,7 @@ class Apptainer:
             ),
             description=f"MUXI runtime {resolved} on {engine}",
             spec=spec,
+            models=self._places.cache,
         )
 
     async def _image(self, request: Request) -> tuple[Resolved, Image]:

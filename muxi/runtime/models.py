@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from muxi.files import PRIVATE_DIRECTORY
@@ -13,6 +15,17 @@ MODELS: Final = "/opt/hf-cache"
 """Where they are inside."""
 MODEL_VARIABLES: Final = {"HF_HOME": MODELS, "HF_HUB_CACHE": MODELS}
 """How what runs inside is told so."""
+
+
+def models_size(cache: Path) -> int:
+    """Return the bytes of the models below a cache, of unfinished ones too. Blocks; raises nothing."""
+    total = 0
+    for found in (*cache.glob("models--*"), *cache.glob("hub/models--*")):
+        for directory, _, names in os.walk(found):
+            for name in names:
+                with suppress(OSError):  # renamed meanwhile
+                    total += os.lstat(os.path.join(directory, name)).st_size  # noqa: PTH118
+    return total
 
 
 def model_binds(cache: Path) -> tuple[tuple[Path, str], ...]:

@@ -49,14 +49,11 @@ class MuxiPython:
         environments: Environments,
         settings: Callable[[], RuntimeConfig],
         cache_dir: Path,
-        *,
-        telemetry: bool,
     ) -> None:
-        """Look `settings` up at each use. `telemetry`: whether formations may send their counts."""
+        """Look `settings` up at each use."""
         self._environments = environments
         self._settings = settings
         self._cache_dir = cache_dir
-        self._telemetry = telemetry
 
     async def presence(self) -> Presence:
         try:
@@ -79,6 +76,7 @@ class MuxiPython:
             pin=Pin(runtime=self.name, version=version, artifact=environment.path.name),
             description=f"{self.name} {version}, Python {environment.record.python}",
             spec=partial(self._spec, request, environment, launcher),
+            models=self._cache_dir,
         )
 
     async def _provide(self, request: Request) -> tuple[str, Environment]:
@@ -170,7 +168,6 @@ class MuxiPython:
         own = own_variables(request.program, around.extra_env)
         # What the runtime itself would set in an image; HF_HUB_CACHE is where `runtime models` puts them.
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} if self._settings().offline else {}
-        silent = {} if self._telemetry else {"MUXI_TELEMETRY": "0"}
         return {
             **of_environment(environment).variables(around.search_path),
             "HOME": str(request.state_dir),
@@ -181,7 +178,6 @@ class MuxiPython:
             "HF_HOME": str(self._cache_dir),
             "HF_HUB_CACHE": str(self._cache_dir),
             **offline,
-            **silent,
             **own,
             **server_variables(request.program, around),
         }

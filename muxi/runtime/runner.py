@@ -80,6 +80,7 @@ class Runner:
             description=f"MUXI runtime {pin.version} in a container",
             spec=partial(runner_spec, request, pin=pin, sif=sif, models=models, engine=self._config().engine),
             placement=placement,
+            models=self._cache,
         )
 
     async def _resolve(self, request: Request) -> Pin:

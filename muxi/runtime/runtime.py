@@ -94,12 +94,14 @@ class Prepared:
     `pin` is what was chosen and resolved, to be kept with the release; `description` says it in
     words. `spec` makes the specification of a process; it asks the disk for programs only, and
     raises MuxiError. `placement` is where processes of it run; None: on this machine, as children.
+    `models` is the directory below which its process puts the models that it fetches, if it does.
     """
 
     pin: Pin
     description: str
     spec: Callable[[Surroundings], ProcessSpec]
     placement: Placement | None = None
+    models: Path | None = None
 
 
 class Runtime(Protocol):

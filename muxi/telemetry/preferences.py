@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import yaml
@@ -19,7 +20,6 @@ from muxi.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 LARGEST: Final = 1 << 20
 FILE_MODE: Final = 0o644
@@ -37,6 +37,14 @@ class Preferences:
 
 def preferences_file(home: Path) -> Path:
     return home / ".muxi" / "config.yaml"
+
+
+def home_of(environment: Mapping[str, str]) -> Path:
+    """Return whose preferences count; where there is no home at all, none can be kept."""
+    try:
+        return Path(environment.get("HOME") or Path.home())
+    except RuntimeError:
+        return Path("/nonexistent")
 
 
 def read_preferences(file: Path) -> Preferences:

@@ -7,7 +7,6 @@ through is tried once more; what is in it comes with the next one, in any case.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -16,12 +15,13 @@ import trio
 from muxi.telemetry.consent import objection
 from muxi.telemetry.http import OutsideError, outside
 from muxi.telemetry.machine import machine_id
-from muxi.telemetry.preferences import preferences_file, read_preferences
+from muxi.telemetry.preferences import home_of, preferences_file, read_preferences
 from muxi.telemetry.report import envelope
 from muxi.telemetry.totals import added
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from muxi.telemetry.report import Facts
     from muxi.telemetry.totals import Numbers, Totals
@@ -71,7 +71,7 @@ class Reporter:
         self._facts = facts
         self._configured = configured
         self._environment = environment
-        self._file = preferences_file(home or _home(environment))
+        self._file = preferences_file(home or home_of(environment))
         self._interval, self._retry = interval, retry
         self._reported: Numbers = {}
         self._closing = trio.Event()
@@ -137,11 +137,3 @@ class Reporter:
 
     def _objection(self) -> str | None:
         return objection(self._environment, self._configured(), read_preferences(self._file), self._file)
-
-
-def _home(environment: Mapping[str, str]) -> Path:
-    """Return whose preferences count; where there is no home at all, none can be kept."""
-    try:
-        return Path(environment.get("HOME") or Path.home())
-    except RuntimeError:
-        return Path("/nonexistent")

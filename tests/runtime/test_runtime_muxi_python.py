@@ -72,9 +72,7 @@ class Place:
         self.house = House(directory, "uv", programs)
         self.settings = RuntimeConfig()
         self.told: list[tuple[str, str]] = []
-        self.runtime = MuxiPython(
-            self.house.environments, lambda: self.settings, directory / "cache", telemetry=False
-        )
+        self.runtime = MuxiPython(self.house.environments, lambda: self.settings, directory / "cache")
 
     def offer(self, *versions: str) -> None:
         for version in versions:
@@ -153,7 +151,6 @@ async def test_its_command_and_environment(place: Place) -> None:
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
         "MUXI_ENV": "production",
-        "MUXI_TELEMETRY": "0",
         "HF_HOME": cache,
         "HF_HUB_CACHE": cache,
         "ONELLM": "x",
