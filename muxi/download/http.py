@@ -17,6 +17,7 @@ import trio
 from muxi import __version__
 from muxi.download.failure import DownloadError, Interrupted, shown
 from muxi.download.retry import wish
+from muxi.trust import system_trust
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -71,7 +72,7 @@ class Http:
     async def _client(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
         try:
             if self._trust is None:
-                self._trust = await trio.to_thread.run_sync(httpx.create_ssl_context)
+                self._trust = await trio.to_thread.run_sync(system_trust)
             client = httpx.AsyncClient(
                 verify=self._trust,
                 follow_redirects=False,

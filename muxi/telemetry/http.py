@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxi import __version__
+from muxi.trust import system_trust
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -101,6 +102,6 @@ def _client() -> httpx.AsyncClient:
     import httpx  # noqa: PLC0415
 
     try:
-        return httpx.AsyncClient(headers={"User-Agent": AGENT}, timeout=None)  # noqa: S113 - trio's is around each
+        return httpx.AsyncClient(headers={"User-Agent": AGENT}, timeout=None, verify=system_trust())  # noqa: S113 - trio's is around each
     except httpx.InvalidURL as error:
         raise ValueError(error) from error
