@@ -256,7 +256,7 @@ class Crash(BaseException):
     pass
 
 
-def crash(*_: object) -> None:
+def crash(*_: object, **__: object) -> None:
     raise Crash
 
 

@@ -48,7 +48,11 @@ def test_from_deploy_to_delete(server: LiveServer) -> None:
     assert is_gone(third)
     assert server.get("/api/job/anything").status_code == 404
     assert server.rpc("GET", "/rpc/formations/job").status_code == 404
-    assert server.rpc("GET", "/rpc/formations").json()["data"] == {"formations": [], "total": 0}
+    assert server.rpc("GET", "/rpc/formations").json()["data"] == {
+        "formations": [],
+        "total": 0,
+        "dev_runs": [],
+    }
     assert server.rpc("GET", "/rpc/server/status").json()["data"]["ports"]["allocated"] == 0
     check_files(server, before)
 

@@ -144,7 +144,8 @@ def test_a_lock_file_that_nobody_holds_leads_to_no_signal(tmp_path: Path) -> Non
     assert bystander.returncode == 0
 
 
-def test_upgrade_alone_says_what_it_is_for(tmp_path: Path) -> None:
+def test_upgrade_of_what_is_no_single_file_says_what_to_do_instead(tmp_path: Path) -> None:
     done = muxi(tmp_path, "upgrade")
-    assert done.returncode == 2
+    assert done.returncode == 1
+    assert "not installed as one file" in done.stderr
     assert "--restart" in done.stderr
