@@ -88,7 +88,7 @@ def check_churned(server: LiveServer, mark: str) -> None:
 
     def agrees() -> bool:
         found = server.rpc("GET", f"/rpc/formations/{CHURNED}")
-        running_now = found.status_code == 200 and found.json()["data"]["pid"] is not None
+        running_now = found.status_code == 200 and found.json()["data"]["pid"] != 0
         return list(marked(mark).values()).count(CHURNED) == int(running_now)
 
     until(agrees, "what runs and what the server says agree")
