@@ -65,6 +65,19 @@ async def end_leftovers(owner: Owner) -> None:
     owner.facilities.ports.release(staging_key(owner.id))
 
 
+async def end_ownerless(owner: Owner) -> None:
+    """End what an earlier server left and nobody has gone on with, because the restore was cut short."""
+    record = owner.record
+    if record is None:
+        return
+    if owner.run is None:
+        await end_leftover(owner, record.process)
+        record.process = None
+    if owner.other is None:
+        await end_leftover(owner, record.other)
+        record.other = None
+
+
 async def end_leftover(owner: Owner, entry: ProcessRecord | None) -> None:
     """End one of them, if it is proved ours. What is not is no business of ours."""
     if entry is None:
@@ -103,11 +116,15 @@ async def _adopt(owner: Owner, operation: Operation, release: Release, entry: Pr
     if handle is None:
         log.info("process is gone", pid=entry.pid)
         return False
+    state = State(entry.state) if entry.state in {State.RUNNING, State.UNHEALTHY} else State.STARTING
+    try:
+        if state is not State.STARTING and await handle.listens(spec.host, spec.port) is not True:
+            state = State.STARTING  # so it has to prove itself, as one just started has
+    except BaseException:
+        handle.let_go()
+        raise
     _take_port(owner, entry.port)
     owner.run = owner.make_run(plan, key=owner.id, port=entry.port)
-    state = State(entry.state) if entry.state in {State.RUNNING, State.UNHEALTHY} else State.STARTING
-    if state is not State.STARTING and await handle.listens(spec.host, spec.port) is not True:
-        state = State.STARTING  # so it has to prove itself, as one just started has
     operation.progress("adopting", "Going on with the running process...", pid=entry.pid)
     log.info("process adopted", pid=entry.pid, state=str(state), port=entry.port)
     owner.run.go_on(owner.nursery, handle, entry, state)

@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from muxi.errors import Conflict, MuxiError, OperatorError, RequestError
+from muxi.formation.adopting import end_ownerless
 from muxi.formation.cleanup import collect
 from muxi.formation.drain import drain
 from muxi.formation.operation import CANCELLABLE, Kind, Operation
@@ -210,6 +211,7 @@ class Owner:
             await self.see_off(run, operation)
             await run.instance.stop()
             await collect(self, run.plan.release.path)
+        await end_ownerless(self)
 
     async def see_off(self, run: Run, operation: Operation) -> None:
         """Wait, within bounds, for the requests under way to a process that is retired."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from muxi.runtime.choice import Choice
+    from muxi.runtime.pin import Pin
     from muxi.runtime.program import Program
     from muxi.runtime.runtime import Prepared, Presence, Request, Runtime
 
@@ -58,14 +59,17 @@ class Runtimes:
 
         Raises MuxiError when something would keep it from running here.
         """
-        choice = choose(program, await self.presences(), preferred=self.preferred)
+        choice = await self._choose(program, None)
         await trio.to_thread.run_sync(self._by_name[choice.name].check, program, release_dir)
         return choice
 
     async def prepare(self, request: Request) -> Prepared:
         """Choose, and have that one prepare. Raises MuxiError."""
-        decided = request.pin is not None or request.program.kind == "native"
-        presences = {} if decided else await self.presences()  # an engine that hangs delays nobody else
-        choice = choose(request.program, presences, request.pin, self.preferred)
+        choice = await self._choose(request.program, request.pin)
         prepared = await self._by_name[choice.name].prepare(request)
         return replace(prepared, pin=msgspec.structs.replace(prepared.pin, reason=choice.reason))
+
+    async def _choose(self, program: Program, pin: Pin | None) -> Choice:
+        decided = pin is not None or program.kind == "native"
+        presences = {} if decided else await self.presences()  # an engine that hangs delays nobody else
+        return choose(program, presences, pin, self.preferred)

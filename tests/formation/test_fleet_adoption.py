@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import msgspec
 import pytest
+import trio
 
 from muxi.errors import Conflict, MuxiError, OperatorError
 from muxi.process.instance import Instance
@@ -125,6 +126,36 @@ async def test_what_was_never_committed_can_be_deployed_once_it_is_cleared_away(
         assert (await restoring.wait())["status"] == "removed"
         await made.deploy("my-bot")
         assert made.fleet.get("my-bot").status == "running"
+
+
+@pytest.mark.parametrize("how", ["stop", "delete", "shut down"])
+async def test_a_restore_that_is_cut_short_leaves_no_process(
+    config: Config, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Else one of an earlier server would run on that nobody looks after."""
+
+    async def never(*_: object) -> None:
+        reading.set()
+        await trio.sleep_forever()
+
+    reading = trio.Event()
+    async with house(config) as made:
+        await made.deploy("my-bot")
+        before = made.fleet.get("my-bot").pid
+        assert await made.fleet.detach(1.0) == 1
+    assert before is not None
+    assert alive(before)
+    async with house(config) as made:
+        monkeypatch.setattr("muxi.formation.adopting.read_plan", never)
+        await made.fleet.restore()
+        await reading.wait()
+        if how == "shut down":
+            await made.fleet.shut_down()
+        else:
+            await getattr(made.fleet, how)("my-bot").wait()
+        assert not alive(before)
+        record = made.registry.records.get("my-bot")
+        assert record is None or record.process is None
 
 
 async def test_an_adopted_process_is_supervised_as_any_other(config: Config) -> None:
