@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -223,19 +225,23 @@ def test_a_real_group_of_version_2_is_killed_at_one_blow(bare: Groups) -> None:
     assert group is not None
     code = "import os, time; input(); os.fork(); print('up', flush=True); time.sleep(600)"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        group.join(process.pid)
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-        assert [process.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
-        assert len(group.processes()) == 2
-        assert bare.find(process.pid, "agent-0123") is not None
-        group.kill()
-        assert process.wait(30) == -9
-        assert process.stdout.read() == b""  # the other one has ended, too
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            group.join(process.pid)
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert [process.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
+            assert len(group.processes()) == 2
+            assert bare.find(process.pid, "agent-0123") is not None
+            group.kill()
+            assert process.wait(30) == -9
+            assert process.stdout.read() == b""  # the other one has ended, too
+        finally:
+            with suppress(ProcessLookupError):  # else a failure would wait for it
+                os.killpg(process.pid, signal.SIGKILL)
     bare.drop(group)
     deadline = time.monotonic() + 30
     while group.places[0].directory.exists():
