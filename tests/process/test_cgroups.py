@@ -223,7 +223,7 @@ def bare() -> Iterator[Groups]:
 def test_a_real_group_of_version_2_is_killed_at_one_blow(bare: Groups) -> None:
     group = bare.make("agent-0123", LIMITS)
     assert group is not None
-    code = "import os, time; input(); os.fork(); print('up', flush=True); time.sleep(600)"
+    code = "import os, time; input(); os.fork(); os.write(1, b'up\\n'); time.sleep(600)"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
