@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,6 +13,9 @@ from muxi.cli.settings import connect
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MOST_NAMED: Final = 20
+"""How many formations are named; `formation list` has them all."""
+
 
 @click.command("status")
 @options.as_json
@@ -21,16 +24,17 @@ def command(as_json: bool) -> None:
     with connect() as client:
         health = client.get("/health")
         status = client.get("/rpc/server/status")
+        listed = client.get("/rpc/formations").get("formations")
     if as_json:
-        print_json({"url": client.base_url, "health": health, **status})
+        print_json({"url": client.base_url, "health": health, **status, "runs_on": choices(listed)})
     else:
-        print_facts(sections(client.base_url, health, status))
+        print_facts(sections(client.base_url, health, status, listed))
 
 
 def sections(
-    url: str, health: Mapping[str, object], status: Mapping[str, object]
+    url: str, health: Mapping[str, object], status: Mapping[str, object], listed: object = None
 ) -> dict[str, list[tuple[str, str]]]:
-    """Arrange both answers for a person; an older server tells of less."""
+    """Arrange the answers for a person; an older server tells of less. `listed` are its formations."""
     server, formations = group(status, "server"), group(status, "formations")
     ports = group(status, "ports") or group(status, "port_pool")
     arranged = {
@@ -45,6 +49,7 @@ def sections(
         ],
         "Formations": facts(formations),
         **_if_any("Runtimes", runtimes(status.get("runtimes"))),
+        **_if_any("Runs on", _named(choices(listed))),
         **_if_any("Code runner", facts(group(status, "rce"))),
         "Ports": facts(ports),
     }
@@ -71,6 +76,24 @@ def _runtime(one: Mapping[str, object]) -> str:
         return f"{what or 'present'}{preferred}"
     why = "; ".join(filter(None, (as_text(one.get("problem")), as_text(one.get("cure")))))
     return f"not usable{preferred}: {why}"
+
+
+def choices(listed: object) -> dict[str, str]:
+    """Say by id what each formation was found to run on, and why."""
+    items = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return {as_text(one.get("id")): _choice(group(one, "runtime")) for one in items if group(one, "runtime")}
+
+
+def _choice(pin: Mapping[str, object]) -> str:
+    what = " ".join(filter(None, (as_text(pin.get("name")), as_text(pin.get("version")))))
+    why = as_text(pin.get("reason"))
+    return f"{what} ({why})" if why else what
+
+
+def _named(chosen: Mapping[str, str]) -> list[tuple[str, str]]:
+    left = len(chosen) - MOST_NAMED
+    more = [("...", f"{left} more: muxi-server formation list")] if left > 0 else []
+    return [*list(chosen.items())[:MOST_NAMED], *more]
 
 
 def facts(values: Mapping[str, object]) -> list[tuple[str, str]]:

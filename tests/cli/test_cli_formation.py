@@ -417,6 +417,8 @@ def test_status_shows_server_formations_and_ports(
     }
     fake_server.json("GET", "/health", {"status": "ok"})
     fake_server.json("GET", "/rpc/server/status", status)
+    listed = [{"id": "bot", "runtime": {"name": "native", "version": "", "reason": "nothing else"}}]
+    fake_server.json("GET", "/rpc/formations", {"formations": listed})
     assert main.run(["status"]) == 0
     out = capsys.readouterr().out
     for line in (
@@ -425,6 +427,7 @@ def test_status_shows_server_formations_and_ports(
         "Running: 1",
         "Range:     8000-8999",
         "Memory:     cgroup v2",
+        "bot: native (nothing else)",
     ):
         assert line in out
     assert "Note" not in out
@@ -432,6 +435,7 @@ def test_status_shows_server_formations_and_ports(
     value = json.loads(capsys.readouterr().out)
     assert value["server"] == status["server"]
     assert value["health"] == {"status": "ok"}
+    assert value["runs_on"] == {"bot": "native (nothing else)"}
 
 
 def test_no_server_is_told_with_the_way_to_start_one(

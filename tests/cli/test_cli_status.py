@@ -46,6 +46,20 @@ def test_runtimes_and_the_code_runner_are_shown() -> None:
     assert found["Code runner"] == [("State", "running"), ("Url", "http://127.0.0.1:7891"), ("Pid", "7")]
 
 
+def test_what_each_formation_runs_on_is_told_and_why() -> None:
+    pin = {"name": "muxi-python", "version": "1.20260928.0", "artifact": "ab", "reason": "the first present"}
+    listed = [{"id": "bot", "runtime": pin}, {"id": "crashed-bot", "runtime": None}]
+    found = sections("http://here", HEALTH, STATUS, listed)
+    assert found["Runs on"] == [("bot", "muxi-python 1.20260928.0 (the first present)")]
+    many = [{"id": f"bot-{number}", "runtime": {"name": "native"}} for number in range(22)]
+    named = sections("http://here", HEALTH, STATUS, many)["Runs on"]
+    assert (len(named), named[0], named[-1]) == (
+        21,
+        ("bot-0", "native"),
+        ("...", "2 more: muxi-server formation list"),
+    )
+
+
 def test_an_older_server_tells_of_neither() -> None:
     found = sections("http://here", HEALTH, STATUS)
     assert set(found) == {"Server", "Formations", "Ports"}
