@@ -44,11 +44,14 @@ async def deploy(
         operation.progress("validating", "Validating formation...")
         manifest = await trio.to_thread.run_sync(check_bundle, bundle.root, config, owner.id, version)
         async with AsyncExitStack() as undo:
+            owner.counts = False
             release = await _place(owner, manifest, bundle, source.bundle_hash(bundle), undo)
             await bring_up(owner, operation, release, persistent=False)
             operation.decided = True
             result = await _commit(owner, operation)
             undo.pop_all()
+        owner.counts = True
+        owner.publish()
         await source.used()
     except MuxiError as error:
         error.details.setdefault("rollback_status", "not_needed")

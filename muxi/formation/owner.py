@@ -75,6 +75,8 @@ class Owner:
         self.ended = trio.Event()
         #: Whether the order under way will make it serve again, so that requests are held.
         self.coming_back = False
+        #: Whether its release counts: nobody is served by one that a crash would undo, requests are held.
+        self.counts = True
         #: The wait of an order that can't be undone any more; cancelled, it hurries to its end.
         self.farewell = trio.CancelScope()
         self.interrupted = False
@@ -234,7 +236,7 @@ class Owner:
         self.facilities.routes.publish(
             self.id,
             str(self.status),
-            None if self.run is None else self.run.reachable,
+            self.run.reachable if self.run is not None and self.counts else None,
             self.policy,
             returning=self._returning(),
         )
@@ -297,7 +299,7 @@ class Owner:
 
     def _returning(self) -> bool:
         """Whether it will serve again soon without anybody's doing, so that requests may wait for that."""
-        if self.coming_back:
+        if self.coming_back or not self.counts:
             return True
         if self.run is None:
             return self.status is State.STARTING and self.operation is not None

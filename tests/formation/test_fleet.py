@@ -14,6 +14,7 @@ from muxi.config.model import Config, Paths, defaults
 from muxi.errors import Conflict, FormationFailed, MuxiError, NotFound, OperatorError, RequestError
 from muxi.formation.facilities import Facilities
 from muxi.formation.fleet import Fleet
+from muxi.formation.releases import Releases
 from muxi.formation.upload import Upload, receive
 from muxi.process.spawn import spawn
 from muxi.registry import store
@@ -424,3 +425,22 @@ async def test_a_deletion_is_told_to_those_who_wait_and_a_stop_is_none(tmp_path:
         await made.deploy("my-bot")
         deletion = made.fleet.deletion("my-bot")
     assert not deletion.is_set()  # the end of the server is none, either
+
+
+async def test_nobody_is_served_before_the_release_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server killed right before the commit undoes the deploy, and whatever a client had been told."""
+    seen: list[object] = []
+    commit = Releases.commit
+
+    def look_and_commit(self: Releases, *how: Any) -> None:
+        route = made.routes.live[b"my-bot"]
+        seen.append((route.state, route.target, route.returning))
+        commit(self, *how)
+
+    monkeypatch.setattr(Releases, "commit", look_and_commit)
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy("my-bot")
+        assert seen == [("running", None, True)]
+        assert made.routes.live[b"my-bot"].target is not None
