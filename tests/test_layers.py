@@ -25,7 +25,7 @@ LAYERS = (
     ("registry",),
     ("auth", "config", "observe"),
     ("disk", "locks"),
-    ("errors", "files", "timestamps", "trust"),
+    ("errors", "files", "processor", "timestamps", "trust"),
 )
 # Neighbours that one may look into: keys are part of the configuration.
 NEIGHBOURS = {("config", "auth")}

@@ -18,7 +18,7 @@ from muxi.cli.output import print_json
 from muxi.cli.settings import load_settings, paths, program
 from muxi.download.downloader import Downloader
 from muxi.errors import OperatorError
-from muxi.telemetry.machine import architecture
+from muxi.processor import architecture
 from muxi.upgrade.installed import Installed, version_of
 from muxi.upgrade.release import Releases, file_name, parse, plain
 

@@ -44,14 +44,13 @@ async def deploy(
         operation.progress("validating", "Validating formation...")
         manifest = await trio.to_thread.run_sync(check_bundle, bundle.root, config, owner.id, version)
         async with AsyncExitStack() as undo:
-            owner.counts = False
+            owner.hold_back()
             release = await _place(owner, manifest, bundle, source.bundle_hash(bundle), undo)
             await bring_up(owner, operation, release, persistent=False)
             operation.decided = True
             result = await _commit(owner, operation)
             undo.pop_all()
-        owner.counts = True
-        owner.publish()
+        owner.admit()
         await source.used()
     except MuxiError as error:
         error.details.setdefault("rollback_status", "not_needed")

@@ -79,7 +79,6 @@ class Fleet:
     def configure(self, config: Config) -> None:
         """Go by another configuration: the proxy's policies at once, processes when they next start."""
         self._facilities.config = config
-        self._facilities.runtimes.preferred = config.runtime.preferred
         for owner in self._owners.values():
             owner.publish()
 

@@ -65,7 +65,7 @@ def outfit(config: Callable[[], Config], search_path: str, variables: Mapping[st
             search_path,
             with_tools=lambda: config().runtime.host_tools,
         ),
-        MuxiPython(environments, lambda: config().runtime, paths.cache_dir),
+        MuxiPython(environments, lambda: config().runtime, lambda: config().formations, paths.cache_dir),
         Docker(
             engine,
             containers,
@@ -73,5 +73,5 @@ def outfit(config: Callable[[], Config], search_path: str, variables: Mapping[st
             Runner(books.store, paths.cache_dir, lambda: config().runtime),
         ),
     )
-    known = Runtimes(runtimes, config().runtime.preferred)
+    known = Runtimes(runtimes, lambda: config().runtime.preferred)
     return Outfit(books, environments, sandbox, containers, known)

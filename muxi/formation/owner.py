@@ -228,6 +228,16 @@ class Owner:
         self.facilities.registry.put(record)
         self.publish()
 
+    def hold_back(self) -> None:
+        """Let requests wait, also once the process is healthy: its release does not count yet."""
+        self.counts = False
+        self.publish()
+
+    def admit(self) -> None:
+        """Let requests through to the process: its release counts now."""
+        self.counts = True
+        self.publish()
+
     def publish(self) -> None:
         """Tell the proxy, and who depends on it, how it stands, if it stands at all."""
         if self.record is None:

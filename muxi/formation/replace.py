@@ -164,11 +164,14 @@ async def _recreate(owner: Owner, operation: Operation, plan: Plan, commit: Comm
     operation.progress("stopping_old", "Ending the old process...")
     try:
         await owner.halt(operation)
+        owner.hold_back()
         await launch(owner, operation, plan, persistent=False)
         await _commit(owner, operation, owner.run, commit)
+        owner.admit()
     except BaseException as error:
         with trio.CancelScope(shield=True):
             status = await _go_back(owner, operation, before)
+        owner.admit()
         if isinstance(error, MuxiError):
             error.details["rollback_status"] = status
         raise

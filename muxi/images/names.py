@@ -6,11 +6,11 @@ installations and mirrors have.
 
 from __future__ import annotations
 
-import platform
 import re
 import sys
 from typing import NamedTuple
 
+from muxi import processor
 from muxi.images.versions import LEAN, VARIANTS, Version, parse_version
 
 _RUNTIME = re.compile(
@@ -18,7 +18,6 @@ _RUNTIME = re.compile(
     re.ASCII,
 )
 _RCE = re.compile(r"skills-rce-(?P<version>\d+\.\d+\.\d+)-linux-(?P<arch>[a-z0-9]+)\.sif", re.ASCII)
-_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 class RuntimeName(NamedTuple):
@@ -34,10 +33,7 @@ def architecture(system: str = sys.platform, machine: str | None = None) -> str:
 
     Outside Linux they run within a virtual machine, and there is only the one for amd64 then.
     """
-    if system != "linux":
-        return "amd64"
-    found = (machine or platform.machine()).lower()
-    return _ARCHITECTURES.get(found, found)
+    return processor.architecture(machine) if system == "linux" else "amd64"
 
 
 def runtime_name(version: Version | str, variant: str, arch: str) -> str:

@@ -5,7 +5,7 @@ A restart asks for what its release is pinned to, which needs no network while t
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXECUTABLE = 0o755
+LOCK_SECONDS = 300.0
+"""How long another process may be at work in the directory: hashing an image is the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,11 @@ class ImageStore:
         directory = self._shelf.directory
         with disk_work(f"work in {directory}"):
             await trio.to_thread.run_sync(lambda: directory.mkdir(parents=True, exist_ok=True))
-            async with held(directory / ".lock"):
+            async with AsyncExitStack() as holding:
+                with trio.move_on_after(LOCK_SECONDS) as waiting:
+                    await holding.enter_async_context(held(directory / ".lock"))
+                if waiting.cancelled_caught:
+                    raise _locked_by_another(directory)
                 yield
 
     async def _locked(self, work: Callable[..., T], *arguments: object) -> T:
@@ -274,6 +280,16 @@ class ImageStore:
     async def _disk(self, work: Callable[..., T], *arguments: object) -> T:
         with disk_work(f"work in {self._shelf.directory}"):
             return await trio.to_thread.run_sync(work, *arguments)
+
+
+def _locked_by_another(directory: Path) -> OperatorError:
+    return OperatorError(
+        f"Another process has been at work in {directory} for {LOCK_SECONDS:g} s.",
+        code="StorageError",
+        status=503,
+        stage=STAGE,
+        cure="See which one it is (fuser -v on the file .lock there), and end it if it hangs.",
+    )
 
 
 def _exact(text: str) -> Version:

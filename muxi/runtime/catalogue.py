@@ -12,7 +12,7 @@ import trio
 from muxi.runtime.choice import AUTO, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from muxi.runtime.choice import Choice
@@ -27,12 +27,16 @@ LOOK_SECONDS: Final = 2.0
 class Runtimes:
     """The runtimes by name. Used by many tasks at once."""
 
-    def __init__(self, runtimes: Iterable[Runtime], preferred: str = AUTO) -> None:
-        """`preferred` is what MUXI formations are to run on, where there is a choice."""
+    def __init__(self, runtimes: Iterable[Runtime], preferred: Callable[[], str] = lambda: AUTO) -> None:
+        """`preferred` says at each use what MUXI formations are to run on, where there is a choice."""
         self._by_name = {runtime.name: runtime for runtime in runtimes}
-        self.preferred = preferred
+        self._preferred = preferred
         self._seen: Mapping[str, Presence] = {}
         self._seen_at = -math.inf
+
+    @property
+    def preferred(self) -> str:
+        return self._preferred()
 
     async def presences(self) -> Mapping[str, Presence]:
         """Look which can be used here, side by side."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from muxi.config.isolation import FormationIsolation
     from muxi.config.runtime import RuntimeConfig
     from muxi.environment.interpreter import Interpreter
     from muxi.environment.store import Environment, Environments
@@ -48,28 +49,36 @@ class MuxiPython:
         self,
         environments: Environments,
         settings: Callable[[], RuntimeConfig],
+        isolation: Callable[[], FormationIsolation],
         cache_dir: Path,
     ) -> None:
-        """Look `settings` up at each use."""
+        """Look `settings`, and what the operator says of isolation, up at each use."""
         self._environments = environments
         self._settings = settings
+        self._isolation = isolation
         self._cache_dir = cache_dir
 
     async def presence(self) -> Presence:
         try:
-            python = await trio.to_thread.run_sync(self._interpreter, None)
+            self._require_no_isolation()
+            # Interpreters are run, which may take long the first time: whoever looks may leave.
+            python = await trio.to_thread.run_sync(self._interpreter, None, abandon_on_cancel=True)
             await trio.to_thread.run_sync(self._environments.check_installer, python)
         except MuxiError as error:
-            return Presence(self.name, available=False, problem=error.message, cure=error.cure or "")
+            return Presence(
+                self.name, available=False, problem=error.message.rstrip("."), cure=error.cure or ""
+            )
         return Presence(self.name, available=True, version=python.number, detail=str(python.path))
 
     def check(self, program: Program, release_dir: Path) -> None:  # noqa: ARG002 - others look there
         """See `Runtime.check`."""
+        self._require_no_isolation(program)
         self._wanted(program)
         self._interpreter(program.python)
         own_variables(program, {})
 
     async def prepare(self, request: Request) -> Prepared:
+        self._require_no_isolation(request.program)
         version, environment = await self._provide(request)
         launcher = await trio.to_thread.run_sync(place_launcher, environment.path)
         return Prepared(
@@ -136,6 +145,22 @@ class MuxiPython:
             )
         return wanted
 
+    def _require_no_isolation(self, program: Program | None = None) -> None:
+        """Refuse who asks for a sandbox, or for another user: nobody is left in the belief of having it."""
+        said = self._isolation()
+        if said.sandbox == "required":
+            raise _can_not_be_apart("formations.sandbox is `required`, and it can't be put into one")
+        if said.user:
+            raise _can_not_be_apart(f"formations.user is '{said.user}', and it runs as the server")
+        if program is not None and program.sandbox:
+            raise RequestError(
+                f"'{program.id}' asks for a sandbox, which the package muxi-runtime can't be put into.",
+                code="SandboxUnavailable",
+                stage=STAGE,
+                cure="Leave `sandbox` out of the manifest, or have it run on Apptainer or Docker, "
+                "which keep it apart.",
+            )
+
     def _interpreter(self, wanted: str | None) -> Interpreter:
         finder = self._environments.finder
         found = finder.at_least(OLDEST) if wanted is None else finder.find(wanted)
@@ -181,3 +206,13 @@ class MuxiPython:
             **own,
             **server_variables(request.program, around),
         }
+
+
+def _can_not_be_apart(why: str) -> OperatorError:
+    return OperatorError(
+        f"The MUXI runtime as a package can't be used: {why}.",
+        code="SandboxUnavailable",
+        status=503,
+        stage=STAGE,
+        cure="Run MUXI formations on Apptainer or Docker (runtime.preferred), or change that setting.",
+    )

@@ -111,7 +111,7 @@ class Runtime(Protocol):
     def name(self) -> str: ...
 
     async def presence(self) -> Presence:
-        """Look whether it can be used here, within a second or two. Raises nothing but Cancelled."""
+        """Look whether it can be used here; soon, and it can be left at any moment. Raises only Cancelled."""
 
     def check(self, program: Program, release_dir: Path) -> None:
         """Say what would keep the program from running on it, without network or change. Blocks.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import structlog
 
 from muxi import __version__
 from muxi.errors import OperatorError
+from muxi.processor import architecture
 from muxi.telemetry.preferences import read_preferences, write_preference
 from muxi.telemetry.report import Facts
 
@@ -45,7 +45,6 @@ TOOLS: Final = {
     ),
 }
 TOOL_SECONDS: Final = 5.0
-ARCHITECTURES: Final = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "ARM64": "arm64"}
 
 
 def machine_id(preferences_file: Path, *, keep: bool) -> str:
@@ -116,12 +115,6 @@ def facts(*, uptime: float = 0.0, active: int = 0, ports: int = 0, ports_allocat
         cpus=os.cpu_count() or 1,
         memory=memory(),
     )
-
-
-def architecture() -> str:
-    """Name the processor as release files do: amd64, arm64."""
-    machine = platform.machine()
-    return ARCHITECTURES.get(machine, machine.lower())
 
 
 def memory() -> int:

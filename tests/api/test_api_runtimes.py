@@ -45,7 +45,7 @@ DOCKER = Presence("docker", available=False, problem="it does not answer", cure=
 
 def api_with(directory: Path, *known: Known, preferred: str = "auto") -> Api:
     api = make_api(directory, view("my-bot", runtime=PIN), view("a-bot", "stopped"))
-    api.facilities.runtimes = Runtimes(known, preferred)
+    api.facilities.runtimes = Runtimes(known, lambda: preferred)
     return api
 
 

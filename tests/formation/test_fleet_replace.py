@@ -185,6 +185,20 @@ async def test_another_release_takes_over_and_is_committed(tmp_path: Path) -> No
         assert record.process.release == 2
 
 
+async def test_nobody_is_served_by_a_recreated_one_before_its_release_counts(tmp_path: Path) -> None:
+    async def look(run: Run) -> None:
+        route = made.routes.live[b"my-bot"]
+        seen.append((run.instance.state, route.target, route.returning))
+        await trio.lowlevel.checkpoint()
+
+    seen: list[object] = []
+    async with house(configuration(tmp_path)) as made:
+        await made.deploy("my-bot")
+        await begin(made, second_release(made), strategy="recreate", commit=look).wait()
+        assert seen == [("running", None, True)]
+        assert made.routes.live[b"my-bot"].target is not None
+
+
 @pytest.mark.parametrize("strategy", ["blue-green", "recreate"])
 async def test_a_commit_that_fails_leaves_the_old_one(tmp_path: Path, strategy: str) -> None:
     async def refuse(_run: Run) -> None:

@@ -14,6 +14,7 @@ from muxi.errors import Conflict, NotFound, OperatorError, RequestError, Storage
 from muxi.images.mirror import addresses, releases_of
 from muxi.images.store import Resolved
 from muxi.images.versions import Version
+from muxi.locks import held
 from tests.download.serving import says, sha256
 
 if TYPE_CHECKING:
@@ -155,6 +156,18 @@ async def test_what_is_here_is_not_asked_for(shop: Shop) -> None:
     assert len(shop.mirror.seen) == asked
     shop.close()
     assert (await shop.store.ensure("1.2.3")).read_bytes() == SIF
+
+
+async def test_another_process_that_hangs_is_not_waited_for_for_ever(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muxi.images.store.LOCK_SECONDS", 0.05)
+    path = place(shop, "1.2.3")
+    async with held(path.with_name(".lock")):
+        with pytest.raises(OperatorError, match="Another process") as caught:
+            await shop.store.ensure("1.2.3")
+        assert caught.value.cure
+    assert await shop.store.ensure("1.2.3") == path
 
 
 async def test_the_registry_is_the_originals(shop: Shop) -> None:

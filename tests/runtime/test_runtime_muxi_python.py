@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from muxi.config.model import FormationsConfig
 from muxi.config.runtime import RuntimeConfig
 from muxi.errors import FormationFailed, OperatorError, RequestError
 from muxi.formation.manifest import Manifest
@@ -72,7 +73,10 @@ class Place:
         self.house = House(directory, "uv", programs)
         self.settings = RuntimeConfig()
         self.told: list[tuple[str, str]] = []
-        self.runtime = MuxiPython(self.house.environments, lambda: self.settings, directory / "cache")
+        self.isolation = FormationsConfig()
+        self.runtime = MuxiPython(
+            self.house.environments, lambda: self.settings, lambda: self.isolation, directory / "cache"
+        )
 
     def offer(self, *versions: str) -> None:
         for version in versions:
@@ -96,6 +100,22 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+async def test_who_asks_for_a_sandbox_is_not_left_without(place: Place) -> None:
+    place.offer("1.2.0")
+    with pytest.raises(RequestError, match="asks for a sandbox") as caught:
+        await place.prepare(manifest(sandbox=True))
+    assert caught.value.code == "SandboxUnavailable"
+    assert (await place.runtime.presence()).available
+    pin = (await place.prepare(manifest(sandbox=False))).pin
+    for setting, value in (("sandbox", "required"), ("user", "somebody")):
+        place.isolation = replace(FormationsConfig(), **{setting: value})  # type: ignore[arg-type]
+        found = await place.runtime.presence()
+        assert not found.available
+        assert f"formations.{setting}" in found.problem
+        with pytest.raises(OperatorError, match=f"formations.{setting}"):
+            await place.prepare(manifest(), pin)
 
 
 async def test_the_newest_that_will_do_is_installed_and_kept(place: Place) -> None:
