@@ -78,6 +78,8 @@ class DevRun:
 
     @property
     def alive(self) -> bool:
+        if self._restarting:  # between two processes
+            return True
         return self.instance is not None and self.instance.state in COMING | {State.RUNNING}
 
     def stop(self) -> None:
