@@ -36,6 +36,8 @@ class DevRuns:
     def __init__(self, facilities: Facilities) -> None:
         self._facilities = facilities
         self._runs: dict[str, DevRun] = {}
+        #: Set once nothing is left of an earlier server's runs; else a new one would be taken for such.
+        self._cleared = trio.Event()
         self._nursery: trio.Nursery
 
     async def hold(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -44,6 +46,7 @@ class DevRuns:
             self._nursery = nursery
             task_status.started()
             await self._end_leftovers()
+            self._cleared.set()
             await trio.sleep_forever()
 
     async def start(self, path: object, formation_id: object = None, *, watch: bool = False) -> DevRun:
@@ -56,6 +59,7 @@ class DevRuns:
             find_directory, path, formation_id, config.formations.formations_dir
         )
         manifest = await trio.to_thread.run_sync(check_bundle, directory, config, None, None)
+        await self._cleared.wait()
         await self._make_way(manifest.id)
         run = self._runs[manifest.id] = DevRun(self._facilities, directory, manifest, watch=watch)
         self._nursery.start_soon(self._keep, run)
@@ -125,8 +129,11 @@ class DevRuns:
             entry = await trio.to_thread.run_sync(_entry, mark)
             if entry is not None:
                 await end_process(self._facilities, entry)
-            await trio.to_thread.run_sync(partial(mark.unlink, missing_ok=True))
-            await trio.to_thread.run_sync(remove_tree, mark.with_suffix(""))
+            try:
+                await trio.to_thread.run_sync(partial(mark.unlink, missing_ok=True))
+                await trio.to_thread.run_sync(remove_tree, mark.with_suffix(""))
+            except OSError as error:  # the next start tries again
+                log.warning("development run not cleared away", mark=str(mark), reason=error.strerror)
 
 
 def _marks(directory: Path) -> list[Path]:

@@ -233,3 +233,43 @@ async def test_what_a_killed_server_left_is_ended(tmp_path: Path) -> None:
         async with runs(made):
             assert await left.wait() == -signal.SIGTERM
             await until(lambda: leftovers(made) == [])
+
+
+async def test_a_run_that_begins_with_the_server_is_not_taken_for_a_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end(*_: object) -> bool:
+        ending.set()
+        await gate.wait()
+        return True
+
+    ending, gate = trio.Event(), trio.Event()
+    monkeypatch.setattr("muxi.formation.dev.end_process", end)
+    async with house(configuration(tmp_path)) as made:
+        made.facilities.dev_dir.mkdir(parents=True)
+        (made.facilities.dev_dir / "my-bot.json").write_text(json.dumps({"token_sha256": "ab" * 32}))
+        async with runs(made) as dev, trio.open_nursery() as nursery:
+            nursery.start_soon(dev.start, str(project(tmp_path)))
+            await ending.wait()
+            await trio.testing.wait_all_tasks_blocked(0.2)
+            assert dev.list() == []
+            gate.set()
+            await until(lambda: [view.status for view in dev.list()] == ["running"])
+            assert leftovers(made) == ["my-bot", "my-bot.json"]
+            await dev.stop("my-bot")
+
+
+async def test_leftovers_that_can_not_be_removed_do_not_end_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    async with house(configuration(tmp_path)) as made:
+        made.facilities.dev_dir.mkdir(parents=True)
+        (made.facilities.dev_dir / "my-bot.json").write_text(json.dumps({"token_sha256": "ab" * 32}))
+        monkeypatch.setattr("muxi.formation.dev.remove_tree", refuse)
+        async with runs(made) as dev:
+            run = await dev.start(str(project(tmp_path, formation_id="other-bot")))
+            assert run.alive
+            await dev.stop("other-bot")
