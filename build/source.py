@@ -9,6 +9,9 @@ import subprocess
 import urllib.request
 from typing import TYPE_CHECKING
 
+from build.apt import Archive
+from build.errors import CannotBuildError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,10 +20,6 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 60.0
 #: Where a person can put it, who has it from elsewhere.
 VARIABLE = "CPYTHON_SOURCE"
-
-
-class CannotBuildError(Exception):
-    """The binary can't be built so; the message is for whoever builds, and says why."""
 
 
 def fetch(options: CPython, directory: Path) -> Path:
@@ -66,40 +65,12 @@ def _from_its_maker(options: CPython, target: Path) -> None:
 
 
 def _from_debian(options: CPython, target: Path) -> None:
-    """Have apt fetch it with an index of its own: the machine's lists and sources stay as they are."""
-    if shutil.which("apt-get") is None:
-        raise CannotBuildError("this is not Debian")
-    home = target.parent / "apt"
-    (home / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-    (home / "sources.list").write_text(f"deb-src {_mirror()} {options.debian_suite} main\n")
-    settings = {
-        "Dir::Etc::sourcelist": home / "sources.list",
-        "Dir::Etc::sourceparts": "-",
-        "Dir::State::lists": home / "lists",
-    }
-    with_settings = [f"-o{name}={value}" for name, value in settings.items()]
+    archive = Archive(target.parent / "apt", suite=options.debian_suite, kind="deb-src")
     package = options.debian_package
-    _run(["apt-get", *with_settings, "-qq", "update"], home)
-    listing = _run(["apt-cache", *with_settings, "madison", package], home)
-    versions = [line.split("|")[1].strip() for line in listing.splitlines()]
+    versions = archive.versions(package)
     for version in versions:
         if version.startswith(f"{options.version}-"):
-            _run(
-                ["apt-get", *with_settings, "-qq", "source", "--download-only", f"{package}={version}"], home
-            )
-            next(home.glob(f"{package}_{options.version}.orig.tar.*z")).replace(target)
+            archive.download_source(package, version)
+            next(archive.home.glob(f"{package}_{options.version}.orig.tar.*z")).replace(target)
             return
     raise CannotBuildError(f"{package} is there as {', '.join(versions)} only")
-
-
-def _mirror() -> str:
-    listing = _run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"])
-    for line in listing.splitlines():
-        origin, _, uri = line.partition(" ")
-        if origin == "Debian" and not uri.rstrip("/").endswith("-security"):
-            return uri
-    raise CannotBuildError("apt knows no mirror of Debian's")
-
-
-def _run(command: list[str], directory: Path | None = None) -> str:
-    return subprocess.run(command, cwd=directory, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from build import source
+from build.errors import CannotBuildError
 from build.options import FILE, CPython, read_options
-from build.source import VARIABLE, CannotBuildError, fetch
+from build.source import VARIABLE, fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
