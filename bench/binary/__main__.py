@@ -1,4 +1,4 @@
-"""`python -m bench.binary`: the built binary beside the checkout: start, memory, size, requests."""
+"""`python -m bench.binary`: the binary beside the checkout and a Go proxy: start, memory, size, requests."""
 
 from __future__ import annotations
 
@@ -10,31 +10,38 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.binary.measures import SOURCE, serve, start_seconds, version_seconds
+from bench import machine
+from bench.binary.contestants import Course, Go, Ours
 from bench.children import BenchError
+from bench.peers import go, muxi
+from bench.peers.peer import Missing
+from bench.plan import FULL
 from bench.table import Figures, markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 RESULTS = Path(__file__).parents[1] / "results"
 TITLES = {
     "cold": "ms, `version`, cold",
     "warm": "ms, `version`, warm",
-    "start": "ms, `start` to the first /ping",
+    "start": "ms, start to the first answer",
     "memory": "resident MiB, at rest",
-    "loaded": "resident MiB, after the load",
+    "loaded": "resident MiB, after requests",
     "size": "MiB on disk",
-    "ping": "/ping, requests/s",
-    "proxied": "proxied, requests/s",
-    "cpu": "CPU µs a proxied request",
+    "rate": "proxied, requests/s",
+    "cpu": "CPU µs a request",
+    "stream": "kB a stream",
+    "event": "CPU µs an event",
 }
 READING = """\
-Medians; the two take turns in each round. Cold: the program's pages are dropped first, \
-those of the interpreter's libraries are not. The size of the checkout is not comparable."""
+Medians; they take turns in each round. Cold: the program's pages are dropped first, \
+those of the interpreter's libraries are not. Ours is asked for `/ping` first, Go for a document behind it. \
+Requests: 200 bytes, 32 connections. Streams: 1,000, with an event a second each."""
 
 
 def main() -> int:
@@ -43,14 +50,31 @@ def main() -> int:
         print("The benchmarks need Linux: they read /proc.", file=sys.stderr)
         return 1
     options = _parser().parse_args()
-    programs = {"binary": (str(options.binary.absolute()),), "checkout": SOURCE}
     try:
-        figures = _measure(programs, options)
-    except (BenchError, OSError, subprocess.SubprocessError) as error:
+        with tempfile.TemporaryDirectory(prefix="muxi-bench-go-") as directory:
+            figures = _measure(_contestants(options.binary.absolute(), Path(directory)), options)
+    except (BenchError, Missing, OSError, subprocess.SubprocessError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     _write(figures, options)
     return 0
+
+
+def _contestants(binary: Path, directory: Path) -> list[Ours | Go]:
+    found: list[Ours | Go] = [Ours("binary", (str(binary),)), Ours("checkout", muxi.CHECKOUT)]
+    try:
+        found.append(Go(go.build(directory / "go-proxy")))
+    except Missing as error:
+        print(f"Without Go: {error}", file=sys.stderr)
+    return found
+
+
+def _course(seconds: int) -> Course:
+    available = os.sched_getaffinity(0)
+    cores = machine.divide_cores(available, "auto", machine.wake_seconds(available))
+    descriptors = machine.raise_descriptors()
+    plan = replace(FULL, seconds=seconds, streams=(1_000,))
+    return Course(cores, descriptors, machine.most_streams(descriptors), plan)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,20 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(programs: Mapping[str, Sequence[str]], options: argparse.Namespace) -> Figures:
-    samples: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
+def _measure(contestants: Sequence[Ours | Go], options: argparse.Namespace) -> Figures:
+    course = _course(options.seconds)
+    samples: dict[str, list[dict[str, float]]] = {contestant.name: [] for contestant in contestants}
     for number in range(options.rounds):
-        for name, program in programs.items():
-            with tempfile.TemporaryDirectory(prefix="muxi-bench-") as directory:
-                sample = {
-                    "cold": version_seconds(program, cold=True) * 1e3,
-                    "warm": statistics.median(version_seconds(program) for _ in range(5)) * 1e3,
-                    "start": start_seconds(program, Path(directory)) * 1e3,
-                    **serve(program, Path(directory), options.seconds),
-                }
-            samples[name].append(sample)
+        for contestant in contestants:
+            sample = contestant.measure(course)
+            samples[contestant.name].append(sample)
             shown = ", ".join(f"{key} {value:.1f}" for key, value in sample.items())
-            print(f"round {number + 1}, {name}: {shown}", file=sys.stderr, flush=True)
+            print(f"round {number + 1}, {contestant.name}: {shown}", file=sys.stderr, flush=True)
     figures = Figures()
     for name, found in samples.items():
         middle = {key: statistics.median(sample[key] for sample in found) for key in found[0]}

@@ -21,20 +21,25 @@ BUILD_SECONDS = 180.0
 @contextmanager
 def start(site: Site) -> Iterator[Peer]:
     """Build it if that is not done yet, and run it. Raises Missing, BenchError."""
-    program = _build(site.directory.parent / "go-proxy")
     port = free_port()
-    argv = (
-        str(program),
-        f"{HOST}:{port}",
-        f"{STATIC}=http://{HOST}:{site.static_port}",
-        f"{LIVE}=http://{HOST}:{site.live_port}",
-    )
+    argv = command(build(site.directory.parent / "go-proxy"), port, site)
     env = {"GOMAXPROCS": str(site.workers)}
     with running("go", argv, port=port, directory=site.directory, cores=site.cores, env=env) as pid:
         yield through("go", port, pid)
 
 
-def _build(binary: Path) -> Path:
+def command(program: Path, port: int, site: Site) -> tuple[str, ...]:
+    """Give the command line that runs it on that port."""
+    return (
+        str(program),
+        f"{HOST}:{port}",
+        f"{STATIC}=http://{HOST}:{site.static_port}",
+        f"{LIVE}=http://{HOST}:{site.live_port}",
+    )
+
+
+def build(binary: Path) -> Path:
+    """Compile it if that is not done yet. Raises Missing."""
     if binary.exists():
         return binary
     compiler = find_program("go")

@@ -14,10 +14,12 @@ from bench.ours import DEADLINE, ROOT, Management, environment, write_config
 from bench.peers.peer import Missing, Peer, through
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 SCRIPTS = ROOT / "bench" / "upstream"
+#: The server as this checkout has it.
+CHECKOUT = (sys.executable, "-m", "muxi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Site:
     load_cores: frozenset[int]
     bulk: int
     workers: int = 1
+    program: Sequence[str] = CHECKOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,9 @@ def start(site: Site) -> Iterator[Host]:
         raise Missing("nginx, which serves the small document, is not installed")
     port = free_port()
     write_config(site.directory, port, workers=site.workers)
-    argv = (sys.executable, "-m", "muxi", "start")
     with running(
         "muxi",
-        argv,
+        (*site.program, "start"),
         port=port,
         directory=site.directory,
         cores=site.proxy_cores,
