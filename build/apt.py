@@ -29,7 +29,7 @@ class Archive:
         self.home = home
         (home / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         own = _own_archives()
-        (home / "sources.list").write_text(_sources(kind, own, suite))
+        (home / "sources.list").write_text(sources(kind, own, suite))
         settings = {
             "Dir::Etc::sourcelist": home / "sources.list",
             "Dir::Etc::sourceparts": "-",
@@ -60,7 +60,11 @@ class Archive:
         return _run([tool, *self._settings, *arguments], self.home)
 
 
-def _sources(kind: str, own: list[tuple[str, str]], suite: str) -> str:
+def sources(kind: str, own: list[tuple[str, str]], suite: str) -> str:
+    """Write apt's list for a suite from the mirror of `own`, and for these themselves if it is of programs.
+
+    Raises CannotBuildError if there is no mirror among them: of security updates there is another one.
+    """
     mirror = next((uri for uri, _ in own if not uri.rstrip("/").endswith("-security")), None)
     if mirror is None:
         raise CannotBuildError("apt knows no mirror of Debian's")

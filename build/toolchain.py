@@ -91,7 +91,7 @@ def _sysroot(options: Sysroot, cache: Path, compiler: Path) -> Path:
     files = archive.download([*old, *options.libraries])
     for file in files:
         subprocess.run(["dpkg-deb", "--extract", file, part], check=True)
-    _keep_links_inside(part)
+    keep_links_inside(part)
     (part / "packages").write_text("".join(f"{file.stem}\n" for file in files))
     shutil.rmtree(part / "apt")
     (part / "bin").mkdir(exist_ok=True)
@@ -103,7 +103,7 @@ def _sysroot(options: Sysroot, cache: Path, compiler: Path) -> Path:
     return root
 
 
-def _keep_links_inside(root: Path) -> None:
+def keep_links_inside(root: Path) -> None:
     """Let absolute links lead to where they would if `root` were the root."""
     for directory, _, names in os.walk(root):
         for path in (Path(directory, name) for name in names):
