@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not SUPPORTED, reason="install.sh is for Linux and macOS")
 GLIBC = read_options(BUILD_OPTIONS.read_text("utf-8")).limits.glibc
 NEEDED = ("getconf", "uname", "id", "sed", "sort", "head", "mkdir", "mktemp", "chmod", "cut", "cp", "rm")
-    "getconf",
-    "uname",
-    "id",
-    "sed",
-    "sort",
-    "head",
-    "mkdir",
-    "mktemp",
-    "chmod",
-    "cut",
-    "cp",
-    "mv",
-    "rm",
-)
 TOO_OLD = f"{GLIBC[0]}.{GLIBC[1] - 1}"
 
 
