@@ -164,7 +164,7 @@ def test_shellcheck_finds_nothing() -> None:
         pytest.skip("shellcheck is not installed (Debian: shellcheck)")
     scripts = [
         SCRIPT,
-        *(ROOT / "install" / "debian").iterdir(),
+        *(ROOT / "install" / "debian" / name for name in ("build", "postinst", "postrm", "prerm")),
         *(ROOT / "install" / "docker").iterdir(),
         *(ROOT / "requirements" / "make-venv", ROOT / "requirements" / "lock", ROOT / ".ci" / "run"),
     ]
