@@ -45,6 +45,7 @@ test-docker: $(VENV)/.stamp-test
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/zizmor --offline --pedantic --quiet .github
 
 type: $(VENV)/.stamp-dev
 	$(BIN)/mypy

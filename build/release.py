@@ -1,5 +1,6 @@
 """A release: its version, its section of the changelog, its files and their checksums.
 
+python -m build.release current                 the version that this checkout has
 python -m build.release version                 the next version
 python -m build.release prepare VERSION         write it, and the changelog; fragments are used up
 python -m build.release notes VERSION           its section of the changelog
@@ -38,6 +39,13 @@ def next_version(current: str, today: datetime.date) -> str:
     major, day, patch = current.split(".")
     stamp = f"{today:%Y%m%d}"
     return f"{major}.{stamp}.{int(patch) + 1 if day == stamp else 0}"
+
+
+def current_version() -> str:
+    """Return the version of this checkout."""
+    found = VERSION_LINE.search((ROOT / "muxi" / "__init__.py").read_text("utf-8"))
+    assert found is not None
+    return found[1]
 
 
 def binary_name(platform: str) -> str:
@@ -124,10 +132,10 @@ def main(arguments: list[str]) -> int:
     """Run from the command line."""
     today = datetime.datetime.now(datetime.UTC).date()
     match arguments:
+        case ["current"]:
+            print(current_version())
         case ["version"]:
-            found = VERSION_LINE.search((ROOT / "muxi" / "__init__.py").read_text("utf-8"))
-            assert found is not None
-            print(next_version(found[1], today))
+            print(next_version(current_version(), today))
         case ["prepare", version]:
             prepare(ROOT, version, today)
         case ["notes", version]:

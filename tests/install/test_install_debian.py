@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from build.options import FILE as BUILD_OPTIONS
+from build.options import read_options
 from tests.program import BINARY
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,32 @@ def package(tmp_path: Path) -> Path:
     return Path(done.stdout.strip())
 
 
+@pytest.mark.parametrize("arguments", [[], ["/nowhere", VERSION, "amd64", "."]])
+def test_wrong_arguments_are_told(arguments: list[str]) -> None:
+    done = subprocess.run(
+        ["/bin/sh", DEBIAN / "build", *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "usage: build BINARY VERSION ARCH DIRECTORY\n")
+
+
+@needs_dpkg
+def test_what_it_needs_is_what_the_build_promises(package: Path) -> None:
+    options = read_options(BUILD_OPTIONS.read_text("utf-8"))
+    fields = subprocess.run(
+        ["dpkg-deb", "-f", package, "Depends"], capture_output=True, text=True, check=True
+    )
+    assert fields.stdout.split(", ")[0] == f"libc6 (>= {'.'.join(map(str, options.limits.glibc))})"
+
+
+@needs_dpkg
+def test_lintian_finds_nothing(package: Path) -> None:
+    lintian = shutil.which("lintian")
+    if lintian is None:
+        pytest.skip("lintian is not installed (Debian: lintian)")
+    done = subprocess.run([lintian, "--allow-root", package], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
 @needs_dpkg
 def test_what_is_in_it(package: Path, tmp_path: Path) -> None:
     assert package.name == f"muxi-server_{VERSION}_amd64.deb"
@@ -46,7 +74,9 @@ def test_what_is_in_it(package: Path, tmp_path: Path) -> None:
     assert files == {
         "usr/bin/muxi-server",
         "lib/systemd/system/muxi-server.service",
+        "usr/share/doc/muxi-server/changelog.gz",
         "usr/share/doc/muxi-server/copyright",
+        "usr/share/lintian/overrides/muxi-server",
     }
     unit = (root / "lib/systemd/system/muxi-server.service").read_text()
     assert "ExecStart=/usr/bin/muxi-server start\n" in unit
@@ -120,3 +150,39 @@ def test_a_purge_never_removes_formations(commands: Path) -> None:
     assert removed == ["rm -rf /etc/muxi/server /var/log/muxi"]
     assert run("postrm", "remove", path=commands).returncode == 0
     assert [line for line in called(commands) if line.startswith("rm ")] == removed
+
+
+@needs_dpkg
+@pytest.mark.skipif(os.geteuid() != 0, reason="dpkg gives files to root")
+def test_the_life_of_the_package(package: Path, commands: Path, tmp_path: Path) -> None:
+    """dpkg itself, in a root of its own; what its scripts would do to this machine is written down."""
+    # dpkg's own, for what it has unpacked itself, is the real one.
+    (commands / "rm").write_text(
+        f'#!/bin/sh\n[ "$2" != -- ] || exec {shutil.which("rm")} "$@"\necho "rm $*" >>{commands}/called\n'
+    )
+    root = tmp_path / "machine"
+    (root / "var/lib/dpkg/info").mkdir(parents=True)
+    (root / "var/lib/dpkg/updates").mkdir()
+    (root / "var/lib/dpkg/status").touch()
+
+    def dpkg(*arguments: str | Path) -> set[str]:
+        subprocess.run(
+            ["dpkg", f"--root={root}", "--force-depends", "--force-script-chrootless", *arguments],
+            env={"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            check=True,
+        )
+        found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        return {str(path) for path in found if not path.is_relative_to("var/lib/dpkg")}
+
+    installed = dpkg("--install", package)
+    assert "usr/bin/muxi-server" in installed
+    assert len(installed) == 5
+    assert any(line.startswith("adduser --system ") for line in called(commands))
+    assert dpkg("--install", package) == installed
+    assert dpkg("--remove", "muxi-server") == set()
+    assert [line for line in called(commands) if line.startswith("rm ")] == []
+    assert dpkg("--purge", "muxi-server") == set()
+    assert [line for line in called(commands) if line.startswith("rm ")] == [
+        "rm -rf /etc/muxi/server /var/log/muxi"
+    ]
