@@ -43,6 +43,10 @@ acceptance: $(VENV)/.stamp-test
 test-docker: $(VENV)/.stamp-test
 	@MUXI_DOCKER=full $(BIN)/python -m pytest tests/containers $(ARGS)
 
+# The image, built for real with the binary inside, and run: as root, where docker.io and debootstrap are.
+test-image: $(VENV)/.stamp-test $(if $(MUXI_IMAGE),,binary)
+	@MUXI_IMAGE="$(or $(MUXI_IMAGE),dist/muxi-server)" $(BIN)/python -m pytest -o faulthandler_timeout=1800 tests/image $(ARGS)
+
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -107,4 +111,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run docs binary test test-all test-binary test-faults test-docker acceptance lint type format bench bench-binary bench-supervision bench-releases lock clean
+.PHONY: all run docs binary test test-all test-binary test-faults test-docker test-image acceptance lint type format bench bench-binary bench-supervision bench-releases lock clean

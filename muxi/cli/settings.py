@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muxi.cli.client import ServerClient
+from muxi.cli.client import ANSWER_SECONDS, ServerClient
 from muxi.config.load import Loaded, load
 from muxi.config.paths import find_paths
 
@@ -66,8 +66,9 @@ def server_trust(config: Config) -> ssl.SSLContext | None:
     return trust
 
 
-def connect() -> ServerClient:
+def connect(answer_seconds: float = ANSWER_SECONDS) -> ServerClient:
     """Return a client of the server that this machine's configuration describes."""
     config = load_settings(paths()).config
-    keys = config.auth.keys if config.auth.enabled else ()
-    return ServerClient(server_url(config), keys[0] if keys else None, trust=server_trust(config))
+    key = config.auth.keys[0] if config.auth.enabled and config.auth.keys else None
+    url, trust = server_url(config), server_trust(config)
+    return ServerClient(url, key, trust=trust, answer_seconds=answer_seconds)

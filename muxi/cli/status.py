@@ -13,16 +13,22 @@ from muxi.cli.settings import connect
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+BRIEF_SECONDS: Final = 10.0
+"""How long `--brief` waits for an answer: who is checked so should have one at once."""
 MOST_NAMED: Final = 20
 """How many formations are named; `formation list` has them all."""
 
 
 @click.command("status")
 @options.as_json
-def command(as_json: bool) -> None:
+@click.option("--brief", is_flag=True, help="Only whether it answers; this leaves no audit line.")
+def command(as_json: bool, brief: bool) -> None:
     """Show the running server's state: version, uptime, formations, ports and runtimes."""
-    with connect() as client:
+    with connect(BRIEF_SECONDS) if brief else connect() as client:
         health = client.get("/health")
+        if brief:
+            print_json(health) if as_json else click.echo(as_text(health.get("status")))
+            return
         status = client.get("/rpc/server/status")
         listed = client.get("/rpc/formations").get("formations")
     if as_json:

@@ -1,6 +1,14 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from muxi.cli import main
 from muxi.cli.status import sections
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.cli.conftest import FakeServer
 
 HEALTH = {"status": "ok"}
 STATUS: dict[str, object] = {
@@ -63,3 +71,15 @@ def test_what_each_formation_runs_on_is_told_and_why() -> None:
 def test_an_older_server_tells_of_neither() -> None:
     found = sections("http://here", HEALTH, STATUS)
     assert set(found) == {"Server", "Formations", "Ports"}
+
+
+def test_a_brief_status_asks_for_nothing_that_is_audited(
+    fake_server: FakeServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_server.json("GET", "/health", {"status": "ok"})
+    assert main.run(["status", "--brief"]) == 0
+    assert fake_server.routes() == [("GET", "/health")]
+    assert capsys.readouterr().out == "ok\n"
+    monkeypatch.setenv("MUXI_PORT", "1")
+    assert main.run(["status", "--brief"]) == 1
+    assert "No MUXI server answers" in capsys.readouterr().err
