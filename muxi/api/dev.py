@@ -51,7 +51,9 @@ class DevRoutes:
             settings = self._parts.settings
             body = aiter(request.body)
             content = await read_object(body, settings.max_json_size, settings.body_chunk_timeout)
-            return json_response({"success": True, **await work(content)})
+            done = await work(content)
+            current().kept = "while the server runs"
+            return json_response({"success": True, **done})
         except MuxiError as error:
             exchange = current()
             exchange.status = error.status

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
+CHANGING = frozenset({"init", "write", "delete", "discard"})
+
 Data = Mapping[str, object]
 Action = Callable[["DraftRequest", "Draft"], Awaitable[Data]]
 
@@ -66,6 +68,7 @@ class DraftRoutes:
             current().outcome = f"draft {wanted.action}"
             if wanted.action != "deploy":
                 data = await self._actions[wanted.action](wanted, draft)
+                current().kept = "lastingly" if wanted.action in CHANGING else ""
                 return json_response(
                     {"success": True, "data": data, **await self._state(draft, formation_id)}
                 )

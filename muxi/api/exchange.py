@@ -8,7 +8,7 @@ import uuid
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 import trio
@@ -50,6 +50,8 @@ class Exchange:
     outcome: str | None = None
     began: Callable[[Operation, int], None] | None = None
     """Who wants to know of the operation that this begins, and the status of its good end."""
+    kept: Literal["", "while the server runs", "lastingly"] = ""
+    """How long the answer is for who asks again, too: it tells of a change made without an operation."""
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
     """What the answer holds open; closed when the request has ended, answered or not."""
 

@@ -51,10 +51,12 @@ class FormationRoutes:
         return success({**formation_item(view), "traffic": traffic_object(view.traffic)})
 
     async def start(self, formation_id: str) -> Response:
+        await self._fleet.brought_back(formation_id)
         operation = self._fleet.start(formation_id)
         return await answer(operation, self._keepalive, message="Formation started")
 
     async def restart(self, formation_id: str) -> Response:
+        await self._fleet.brought_back(formation_id)
         operation = self._fleet.restart(formation_id)
         return await answer(operation, self._keepalive, message="Formation restarted")
 

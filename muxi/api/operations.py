@@ -8,6 +8,7 @@ from quart import Response, request
 
 from muxi.api.answers import json_response, success
 from muxi.api.events import wants_stream
+from muxi.api.exchange import current
 from muxi.api.formations import ONE
 from muxi.api.routing import Endpoint
 from muxi.api.views import drain_object, operation_object
@@ -58,6 +59,7 @@ class OperationRoutes:
             await operation.wait()
         except MuxiError as error:
             if error.code == "Cancelled":
+                current().kept = "lastingly"
                 return operation
             raise Conflict(
                 f"The {operation.kind} failed before it could be cancelled: {error.message}",

@@ -3,8 +3,10 @@
 Clients mark them with an idempotency key (`X-Muxi-Idempotency-Key`, or `Idempotency-Key` as in
 draft-ietf-httpapi-idempotency-key-header). What counts is the operation that a request begins:
 while it runs, a repeated one watches it too; when it has ended, a receipt says how, for a day and
-over restarts. What commits a release has its receipt in that commit. A request that began nothing,
-and one that failed by the server's fault and was undone (5xx), leaves none: it may be sent again.
+over restarts. What commits a release, and what writes down a stop, a start or a delete, has the receipt
+in that one step. Of a request that changes something without an operation (a draft's file, a cancel)
+the answer is kept. A request that changed nothing, and one that failed by the server's fault and was
+undone (5xx), leaves none: it may be sent again.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from typing import TYPE_CHECKING, cast
 import trio
 from quart import request
 
+from muxi.api.answers import json_response
 from muxi.api.body import Pieces
 from muxi.api.exchange import current
 from muxi.api.watching import answer
-from muxi.errors import MuxiError, RequestError, StorageError, TooLarge, Unprocessable
+from muxi.errors import MuxiError, NotFound, RequestError, StorageError, TooLarge, Unprocessable
 from muxi.formation.operation import Operation
-from muxi.registry.receipts import Claim, receipt_name
+from muxi.registry.receipts import Claim, Receipt, receipt_name
 
 if TYPE_CHECKING:
     from quart import Response
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from muxi.api.body import BoundedBody
     from muxi.api.parts import ApiParts
     from muxi.api.routing import Handler
-    from muxi.registry.receipts import Receipt, Receipts
+    from muxi.registry.receipts import Receipts
 
 HEADERS = ("X-Muxi-Idempotency-Key", "Idempotency-Key")
 ASKED_BY = ("X-Formation-ID", "X-Formation-Version", "X-Muxi-Force", "X-Muxi-Strategy")
@@ -76,7 +79,10 @@ class Repeats:
         operation = None if first is None else first.operation
         receipt = self._receipts.find(name, self._parts.now())
         if operation is None and receipt is not None:
-            operation = _ended_operation(receipt)
+            if receipt.answer is not None:
+                await self._compare(receipt.asked)
+                return _replayed(json_response(receipt.answer, receipt.status))
+            operation = self._gone_on_with(receipt) if receipt.begun else _ended_operation(receipt)
         if operation is not None:
             return await self._again(operation)
         return await self._for_the_first_time(name, handler, arguments)
@@ -87,13 +93,16 @@ class Repeats:
         body.digest = hashlib.sha256()
         current().began = partial(self._began, name, first, body)
         try:
-            return await handler(**arguments)
+            response = await handler(**arguments)
+            if first.operation is None and current().kept:
+                await self._keep_answer(name, _asked(body.digest.hexdigest()), response)
+            return response
         finally:
             if first.operation is None:
                 del self._under_way[name]
                 first.settled.set()
-            else:
-                await self._keep(first.operation)
+            elif first.operation.ended:
+                await self._on_disk()
 
     def _began(self, name: str, first: _First, body: BoundedBody, operation: Operation, status: int) -> None:
         assert body.digest is not None
@@ -112,10 +121,38 @@ class Repeats:
         if operation.error is None or operation.error.status < 500:
             self._receipts.add(receipt)
 
-    async def _keep(self, operation: Operation) -> None:
+    async def _keep_answer(self, name: str, asked: str, response: Response) -> None:
+        exchange = current()
+        receipt = Receipt(
+            name=name,
+            asked=asked,
+            kind="answer",
+            formation_id=exchange.formation or "",
+            operation_id="",
+            at=self._parts.now(),
+            status=response.status_code,
+            answer=await response.get_json(),
+        )
+        self._receipts.add(receipt, lasting=exchange.kept == "lastingly")
+        await self._on_disk()
+
+    def _gone_on_with(self, receipt: Receipt) -> Operation | None:
+        """Return how what a killed server had begun was gone on with: the formation was brought back."""
+        try:
+            operation = self._parts.fleet.operation(receipt.formation_id)
+        except NotFound:
+            return None
+        if operation.kind != "restore":  # somebody has asked for something else since
+            return None
+        operation.claim = Claim(receipt.name, receipt.asked, receipt.status)
+        if operation.ended:
+            self._ended(operation)
+        else:
+            operation.at_end.append(self._ended)
+        return operation
+
+    async def _on_disk(self) -> None:
         """Have the receipt on disk before the client is told, if the disk can do it soon."""
-        if not operation.ended:
-            return
         with trio.move_on_after(KEEP_SECONDS):
             try:
                 await self._receipts.flush()
@@ -143,9 +180,14 @@ class Repeats:
         claim = operation.claim
         assert claim is not None
         await self._compare(claim.asked)
-        response = await answer(operation, self._parts.settings.keepalive_interval, status=claim.status)
-        response.headers["Idempotency-Replayed"] = "true"
-        return response
+        return _replayed(
+            await answer(operation, self._parts.settings.keepalive_interval, status=claim.status)
+        )
+
+
+def _replayed(response: Response) -> Response:
+    response.headers["Idempotency-Replayed"] = "true"
+    return response
 
 
 def _key() -> str | None:

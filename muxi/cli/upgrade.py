@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from muxi.cli.ask import data_dir_option, timeout_option
 from muxi.cli.ask import outcome as ask_server
 from muxi.cli.local_server import LocalServer
 from muxi.cli.output import print_json
+from muxi.cli.revival import Beginning, bring_back
 from muxi.cli.settings import load_settings, paths, program
 from muxi.download.downloader import Downloader
 from muxi.errors import OperatorError
@@ -127,6 +129,7 @@ async def install(config: Config, found: Found) -> None:
 def restart_or_go_back(found: Found, data_dir: str | None, seconds: float, as_json: bool) -> Outcome:
     """Have the program take the running server's place; one that does not come up is taken back."""
     server = LocalServer.find(paths(data_dir=data_dir).data_dir)
+    beginning = Beginning.of(server.pid)
     try:
         outcome = server.ask("SIGUSR2", seconds)
     except OperatorError as error:
@@ -142,7 +145,9 @@ def restart_or_go_back(found: Found, data_dir: str | None, seconds: float, as_js
     raise OperatorError(
         f"Version {found.release} did not become healthy, and {found.version} is back in its place. "
         f"{failure.message}",
-        cure=f"Version {found.version} serves on." if refused else _after(server.data_dir, found, seconds),
+        cure=f"Version {found.version} serves on."
+        if refused
+        else _after(server.data_dir, beginning, seconds),
         details=failure.details,
     )
 
@@ -157,17 +162,14 @@ def _checked(found: Found, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _after(data_dir: Path, found: Found, seconds: float) -> str:
-    """Have the old program serve in the place of one that hangs; return what is left to do."""
-    try:
-        server = LocalServer.find(data_dir)
-    except OperatorError:
-        return "No server runs now; a service manager starts it again, else: muxi-server start"
-    try:
-        server.ask("SIGUSR2", seconds)
-    except OperatorError as error:
-        return f"See how the server does: muxi-server status. {error.message}"
-    return f"Version {found.version} serves again."
+def _after(data_dir: Path, beginning: Beginning | None, seconds: float) -> str:
+    """Have the old program serve again; return how that went, and what is left to do."""
+    with suppress(OperatorError):  # it has ended, as the server sees to it that one that hangs does
+        LocalServer.find(data_dir).ask("SIGUSR2", seconds)
+    serving = bring_back(data_dir, beginning)
+    if serving is None:
+        return "No server runs now: start it with muxi-server start. Formations run on; it takes them over."
+    return f"Version {serving.version} serves again (pid {serving.pid}); formations have run on."
 
 
 def conclude(found: Found, running: Outcome | None, *, check: bool, as_json: bool) -> None:

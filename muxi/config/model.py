@@ -147,6 +147,11 @@ class ServerConfig:
         duration(0, DAY),
         "How long requests under way may go on, beside new ones, before another program takes over.",
     )
+    takeover_timeout: float = key(
+        120.0,
+        duration(1, DAY),
+        "How long a program that takes over may need until it serves; one that hangs is ended then.",
+    )
     on_stop: str = key(
         "stop",
         choice("stop", "keep"),

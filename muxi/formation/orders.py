@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-from muxi.errors import InternalError
+from muxi.errors import InternalError, StorageError
 from muxi.formation.bring_up import bring_up, launch, make_plan, started, wait_for_dependencies
 from muxi.formation.cleanup import remove_logs
 from muxi.formation.plan import read_plan
@@ -24,10 +25,9 @@ async def start(owner: Owner, operation: Operation) -> Mapping[str, object]:
     """Start what is stopped or crashed. When it does not become healthy it is ended again."""
     operation.progress("validating", "Validating formation...")
     release = await committed_release(owner)
-    await _begin(owner)
+    await _begin(owner, operation)
     await bring_up(owner, operation, release, persistent=False)
-    await owner.facilities.registry.flush()
-    return {**started(owner), "message": "Formation started"}
+    return await _up(owner, operation, "Formation started")
 
 
 async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
@@ -40,32 +40,29 @@ async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
     await wait_for_dependencies(owner, operation)
     operation.progress("stopping", "Stopping formation...")
     owner.coming_back = True
+    owner.facilities.registry.keep(operation.receipt(time.time()))
     await owner.halt(operation)
     operation.progress("validating", "Validating formation...")
     plan = await make_plan(owner, operation, release)
-    await _begin(owner)
+    await _begin(owner, operation)
     await launch(owner, operation, plan, persistent=True)
-    await owner.facilities.registry.flush()
-    return {**started(owner), "message": "Formation restarted"}
+    return await _up(owner, operation, "Formation restarted")
 
 
 async def stop(owner: Owner, operation: Operation) -> Mapping[str, object]:
-    """End the process and write down that it shall stay so."""
+    """End the process and write down that it shall stay so: from then on a next server leaves it stopped."""
     operation.progress("stopping", "Stopping formation...")
     assert owner.record is not None
+    result = _gone(owner, "stopped")
     owner.record.stopped = True
+    owner.facilities.registry.keep(operation.receipt(time.time(), result))
     owner.save(owner.record)
     await owner.halt(operation)
     owner.record.process = owner.record.other = None
     owner.record.updated_at = time.time()
     owner.save(owner.record)
     await owner.facilities.registry.flush()
-    return {
-        "id": owner.id,
-        "formation_id": owner.id,
-        "status": "stopped",
-        "message": "Formation stopped successfully",
-    }
+    return result
 
 
 async def delete(owner: Owner, operation: Operation) -> Mapping[str, object]:
@@ -76,16 +73,16 @@ async def delete(owner: Owner, operation: Operation) -> Mapping[str, object]:
     operation.progress("stopping", "Stopping formation...")
     await owner.halt(operation)
     operation.progress("deleting", "Deleting formation...")
+    result = _gone(owner, "deleted")
+    # It counts from the moment at which the files are gone: `muxi.formation.versions.receipts`.
+    owner.facilities.registry.keep(operation.receipt(time.time(), result))
+    with suppress(StorageError):  # a full disk is what one deletes for
+        await owner.facilities.registry.flush()
     await trio.to_thread.run_sync(owner.facilities.releases(owner.id).remove)
     await trio.to_thread.run_sync(remove_logs, owner.facilities.log_files(owner.id))
     owner.forget()
     await owner.facilities.registry.flush()
-    return {
-        "id": owner.id,
-        "formation_id": owner.id,
-        "status": "deleted",
-        "message": "Formation deleted successfully",
-    }
+    return result
 
 
 async def shut_down(owner: Owner, operation: Operation) -> Mapping[str, object]:
@@ -109,10 +106,28 @@ async def committed_release(owner: Owner) -> Release:
     return release
 
 
-async def _begin(owner: Owner) -> None:
+async def _begin(owner: Owner, operation: Operation) -> None:
     assert owner.record is not None
+    owner.facilities.registry.keep(operation.receipt(time.time()))
     owner.record.stopped = False
     owner.record.restart_count = 0
     owner.coming_back = True
     owner.record.updated_at = time.time()
     owner.save(owner.record)
+
+
+async def _up(owner: Owner, operation: Operation, message: str) -> Mapping[str, object]:
+    """Return the result of what has brought it up, once that is on the disk with its receipt."""
+    result = {**started(owner), "message": message}
+    owner.facilities.registry.keep(operation.receipt(time.time(), result))
+    await owner.facilities.registry.flush()
+    return result
+
+
+def _gone(owner: Owner, status: str) -> Mapping[str, object]:
+    return {
+        "id": owner.id,
+        "formation_id": owner.id,
+        "status": status,
+        "message": f"Formation {status} successfully",
+    }

@@ -19,6 +19,7 @@ from muxi.registry.receipts import Receipt  # noqa: TC001 - msgspec reads it
 from muxi.runtime.pin import Pin  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 FILE_NAME = "version.json"
@@ -157,12 +158,15 @@ def save(home: Path, content: VersionFile) -> None:
     atomic_write(home / FILE_NAME, text, PRIVATE_FILE)
 
 
-def receipts(base: Path) -> list[Receipt]:
-    """Return the receipts in all formations' files below `base` (blocking).
+def receipts(base: Path, ordered: Iterable[Receipt] = ()) -> list[Receipt]:
+    """Return the receipts in all formations' files below `base`, and what counts of `ordered` (blocking).
 
-    One that is damaged has none: who brings the formation back says so.
+    A delete counts when the files are gone. One that is damaged has none: who brings the formation
+    back says so.
     """
-    found = []
+    found = [
+        one for one in ordered if one.kind != "delete" or not (base / one.formation_id / FILE_NAME).exists()
+    ]
     for home in base.iterdir():
         with suppress(StorageError, OSError):
             content = load(home)

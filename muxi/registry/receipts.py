@@ -4,8 +4,9 @@
 the same idempotency key; the receipt says what became of the first. It holds neither the key (only
 a hash) nor the request (only a hash), and nothing of a formation's output.
 
-What commits a release writes the receipt with it, in one step (`muxi.formation.versions`): a server that
-is killed right after finds it there, so nothing is done twice.
+What commits a release writes the receipt with it, in one step (`muxi.formation.versions`), and so
+does what writes a stop, a start or a delete into the registry (`muxi.registry.store`): a server that is
+killed right after finds it there, so nothing is done twice.
 """
 
 from __future__ import annotations
@@ -57,9 +58,10 @@ class Claim:
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one request asked for and what came of it: one of `result` and `problem`.
+    """What one request asked for and what came of it: one of `result`, `problem` and `answer`.
 
-    `name`, `asked` and `status` are those of its `Claim`; `at` is Unix time.
+    `name`, `asked` and `status` are those of its `Claim`; `at` is Unix time. `answer` is the whole
+    answer to a request that needed no operation.
     """
 
     name: str
@@ -71,6 +73,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int = 200
     result: dict[str, object] | None = None
     problem: Problem | None = None
+    answer: dict[str, object] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it says no more than that a server had begun, and was killed on the way."""
+        return self.result is None and self.problem is None and self.answer is None
 
 
 def receipt_name(key_id: str | None, key: str) -> str:
@@ -83,22 +91,29 @@ class Receipts:
 
     def __init__(self, path: Path, receipts: list[Receipt] | None = None) -> None:
         self._kept = {receipt.name: receipt for receipt in receipts or []}
+        self._passing: set[str] = set()
         self._saver = Saver(path, "the receipts", self._encode)
 
     def find(self, name: str, now: float) -> Receipt | None:
         receipt = self._kept.get(name)
         return receipt if receipt is not None and now - receipt.at < KEPT_SECONDS else None
 
-    def add(self, receipt: Receipt) -> None:
+    def add(self, receipt: Receipt, *, lasting: bool = True) -> None:
+        """Keep one; not `lasting`: until this server ends, as what it tells of does."""
         kept = [other for other in self._kept.values() if other.name != receipt.name]
         fresh = [other for other in kept if receipt.at - other.at < KEPT_SECONDS]
         self._kept = {each.name: each for each in [*fresh, receipt][-MOST:]}
-        self._saver.mark()
+        self._passing &= self._kept.keys()
+        if lasting:
+            self._saver.mark()
+        else:
+            self._passing.add(receipt.name)
 
     def complete(self, committed: Iterable[Receipt], now: float) -> None:
         """Add what a server wrote down with its commits, and was killed before it wrote it here."""
         for receipt in sorted(committed, key=lambda receipt: receipt.at):
-            if now - receipt.at < KEPT_SECONDS and self.find(receipt.name, now) is None:
+            known = self.find(receipt.name, now)
+            if now - receipt.at < KEPT_SECONDS and (known is None or known.begun):
                 self.add(receipt)
 
     async def flush(self) -> None:
@@ -110,7 +125,8 @@ class Receipts:
         await self._saver.run()
 
     def _encode(self) -> bytes:
-        return msgspec.json.encode(list(self._kept.values()), enc_hook=str) + b"\n"
+        lasting = [each for each in self._kept.values() if each.name not in self._passing]
+        return msgspec.json.encode(lasting, enc_hook=str) + b"\n"
 
 
 def load_receipts(path: Path) -> Receipts:

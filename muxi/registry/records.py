@@ -5,9 +5,15 @@ Never a value of a secret: a record names files and hashes, not environments.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from muxi.errors import OperatorError
+from muxi.registry.receipts import Receipt  # noqa: TC001 - msgspec reads it
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FORMAT_VERSION = 2
 """1 is the original's `registry.json`; ours holds other fields."""
@@ -58,24 +64,25 @@ class FormationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     other: ProcessRecord | None = None
 
 
-class RegistryFile(msgspec.Struct, kw_only=True):
-    """The whole of `registry.json`."""
+class RegistryFile(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The whole of `registry.json`. `receipts` are for the requests that brought it to this state."""
 
     version: int
     saved_at: float
     formations: list[FormationRecord]
+    receipts: list[Receipt] = []
 
 
 class _Header(msgspec.Struct):
     version: int
 
 
-def encode(records: list[FormationRecord], now: float) -> bytes:
-    document = RegistryFile(version=FORMAT_VERSION, saved_at=now, formations=records)
-    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+def encode(records: list[FormationRecord], now: float, receipts: Sequence[Receipt] = ()) -> bytes:
+    document = RegistryFile(version=FORMAT_VERSION, saved_at=now, formations=records, receipts=list(receipts))
+    return msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2) + b"\n"
 
 
-def decode(data: bytes) -> list[FormationRecord]:
+def decode(data: bytes) -> RegistryFile:
     """Read `registry.json`. Raises ValueError when it is damaged, OperatorError when it is not ours."""
     version = msgspec.json.decode(data, type=_Header).version
     if version != FORMAT_VERSION:
@@ -83,4 +90,4 @@ def decode(data: bytes) -> list[FormationRecord]:
             f"registry.json has format {version}; this version reads format {FORMAT_VERSION}.",
             cure="Start with a data directory of its own (MUXI_DATA_DIR); the file was left as it is.",
         )
-    return msgspec.json.decode(data, type=RegistryFile).formations
+    return msgspec.json.decode(data, type=RegistryFile)

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from muxi.errors import StorageError
-from muxi.registry.records import FormationRecord, decode, encode
+from muxi.registry.receipts import KEPT_SECONDS, MOST
+from muxi.registry.records import decode, encode
 from muxi.registry.saver import Saver
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from muxi.registry.receipts import Receipt
+    from muxi.registry.records import FormationRecord
 
 log = structlog.get_logger()
 
@@ -22,10 +27,25 @@ NAME = "registry.json"
 class Registry:
     """All formation records, by id. Used on the event loop only."""
 
-    def __init__(self, path: Path, records: list[FormationRecord] | None = None) -> None:
+    def __init__(
+        self, path: Path, records: Iterable[FormationRecord] = (), receipts: Iterable[Receipt] = ()
+    ) -> None:
         self.path = path
-        self.records: dict[str, FormationRecord] = {record.id: record for record in records or []}
-        self._saver = Saver(path, "the registry", lambda: encode(list(self.records.values()), time.time()))
+        self.records: dict[str, FormationRecord] = {record.id: record for record in records}
+        self._receipts: dict[str, Receipt] = {receipt.formation_id: receipt for receipt in receipts}
+        self._saver = Saver(path, "the registry", self._encode)
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """For those who asked for the state that the records are in: the latest of each formation."""
+        return list(self._receipts.values())
+
+    def keep(self, receipt: Receipt | None) -> None:
+        """Write down, with the change that comes next, for whom it is; None: for nobody who may ask again."""
+        if receipt is not None:
+            fresh = [old for old in self.receipts if receipt.at - old.at < KEPT_SECONDS]
+            self._receipts = {each.formation_id: each for each in [*fresh, receipt][-MOST:]}
+            self._saver.mark()
 
     def put(self, record: FormationRecord) -> None:
         self.records[record.id] = record
@@ -48,6 +68,9 @@ class Registry:
         """Write changes as they come; the owner of the file. Runs until cancelled."""
         await self._saver.run()
 
+    def _encode(self) -> bytes:
+        return encode(list(self.records.values()), time.time(), self.receipts)
+
 
 def load(path: Path) -> Registry:
     """Read the registry (blocking). A damaged file is set aside, never overwritten.
@@ -57,7 +80,8 @@ def load(path: Path) -> Registry:
     """
     _sweep(path)
     try:
-        return Registry(path, decode(path.read_bytes()))
+        found = decode(path.read_bytes())
+        return Registry(path, found.formations, found.receipts)
     except FileNotFoundError:
         return Registry(path)
     except OSError as error:

@@ -144,7 +144,8 @@ class Server:
             confiner.expect(pid)
         await in_thread(sweep, workspace)
         receipts = await in_thread(load_receipts, config.paths.data_dir / RECEIPTS)
-        receipts.complete(await in_thread(versions.receipts, config.formations.formations_dir), time.time())
+        committed = partial(versions.receipts, config.formations.formations_dir, registry.receipts)
+        receipts.complete(await in_thread(committed), time.time())
         return cls(
             config,
             sockets,

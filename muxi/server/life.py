@@ -135,6 +135,7 @@ class Life:
         async with trio.open_nursery() as nursery:
             await nursery.start(Reaper(around.confiner).run)
             await nursery.start(server.run)
+            upgrade.arrived()
             await around.manager.ready(f"Serving on {server.url}")
             if self._failure is None:
                 await around.history.started()

@@ -98,7 +98,7 @@ def _live(config: Config, around: Surroundings, handover: Callable[[], Handover]
         config = life.config
         logs.reopen(config)
         around.manager.alive()
-        error = take_place(around.program, handover(), around.signals)
+        error = take_place(around.program, handover(), around.signals, config.server.takeover_timeout)
         failure = OperatorError(
             f"The program {around.program.path} can't be executed: {error.strerror}. This one serves on.",
             cure="Install it there again, then try once more.",

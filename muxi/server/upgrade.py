@@ -11,6 +11,7 @@ long as it takes to start. Formations are let go, not ended: they stay this proc
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -97,21 +98,30 @@ async def let_go(server: Server) -> None:
         await server.audit.flush()
 
 
-def take_place(program: Program, handover: Handover, signals: SignalBox) -> OSError:
+def take_place(program: Program, handover: Handover, signals: SignalBox, seconds: float) -> OSError:
     """Execute the program in this process. Returns only when that fails, and then says why.
 
-    Call it when the event loop has ended, on the main thread.
+    One that does not serve within `seconds` is ended by the kernel: an alarm goes over to it (execve(2)),
+    which it has to put off by `arrived`. Call it when the event loop has ended, on the main thread.
     """
     descriptors = (*handover.sockets, handover.lock)
     environment = {**os.environ, HANDOVER: msgspec.json.encode(handover).decode()}
     signals.carry_over()
     for fd in descriptors:
         os.set_inheritable(fd, True)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         os.execve(program.path, program.argv, environment)  # noqa: S606 - that is what it is for
     except OSError as error:
         return error
     finally:
+        arrived()
         for fd in descriptors:
             os.set_inheritable(fd, False)
         signals.carry_on()
+
+
+def arrived() -> None:
+    """Say that this program serves, so that the one before it need not be brought back."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -6,10 +6,12 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 
-from muxi.errors import FormationFailed, NoPort
+from muxi.errors import Conflict, FormationFailed, NoPort
+from muxi.formation.operation import Operation
 from muxi.registry.receipts import KEPT_SECONDS, MOST, Receipt, Receipts, load_receipts
 from tests.api.harness import BUNDLE, GZIP, NOW, Api, make_api, make_scope, view
 from tests.waiting import until
@@ -232,3 +234,123 @@ def test_a_damaged_file_of_receipts_keeps_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "receipts.json"
     path.write_bytes(b"[{]")
     assert load_receipts(path).find("x", NOW) is None
+
+
+async def test_a_repeated_cancel_gets_the_first_answer_also_from_a_later_server(
+    api: Api, tmp_path: Path
+) -> None:
+    update = Operation("update", "my-bot")
+    api.fleet.operations.append(update)
+    keyed = {"X-Muxi-Idempotency-Key": "c1"}
+    answers = []
+
+    async def cancel() -> None:
+        answers.append(await api.post(f"{ONE}/cancel", **keyed))
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel)
+            nursery.start_soon(cancel)
+            await trio.testing.wait_all_tasks_blocked()
+            update.fail(Conflict("The update was cancelled.", code="Cancelled"))
+    later = make_api(tmp_path, view("my-bot"), receipts=load_receipts(tmp_path / "receipts.json"))
+    answers.append(await later.post(f"{ONE}/cancel", **keyed))
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert answers[0].data == answers[1].data == answers[2].data
+    assert sum("idempotency-replayed" in answer.headers for answer in answers) == 2
+    other = await api.post(f"{ONE}/cancel", **{"X-Muxi-Idempotency-Key": "c2"})
+    assert other.json["error_code"] == "NothingToCancel"
+
+
+async def test_a_repeated_change_of_a_draft_gets_the_first_answer(api: Api) -> None:
+    def body(action: str) -> bytes:
+        return json.dumps({"action": action, "mode": "new"}).encode()
+
+    for action in ("init", "discard"):
+        keyed = {"X-Muxi-Idempotency-Key": action}
+        first = await api.post(f"{ONE}/draft/files", body(action), **keyed)
+        again = await api.post(f"{ONE}/draft/files", body(action), **keyed)
+        assert (first.status, again.status) == (200, 200)
+        assert again.json == first.json
+        assert "idempotency-replayed" in again.headers
+        other = await api.post(f"{ONE}/draft/files", body("read"), **keyed)
+        assert other.status == 422
+    refused = await api.post(f"{ONE}/draft/files", body("discard"), **{"X-Muxi-Idempotency-Key": "new"})
+    assert refused.status == 404
+
+
+async def test_what_a_draft_holds_is_not_kept(api: Api) -> None:
+    path = f"{ONE}/draft/files"
+    wishes = (
+        {"action": "init", "mode": "new"},
+        {"action": "write", "path": "a.txt", "content": "hush"},
+        {"action": "read", "path": "a.txt"},
+        {"action": "write", "path": "a.txt", "content": "other"},
+    )
+    for number, wish in enumerate(wishes):
+        keyed = {"X-Muxi-Idempotency-Key": f"k{number}"}
+        assert (await api.post(path, json.dumps(wish).encode(), **keyed)).status == 200
+    again = await api.post(path, json.dumps(wishes[2]).encode(), **{"X-Muxi-Idempotency-Key": "k2"})
+    assert again.data["content"] == "other"
+    assert b"hush" not in (api.directory / "receipts.json").read_bytes()
+
+
+async def test_a_run_of_a_directory_is_remembered_as_long_as_it_may_run(tmp_path: Path) -> None:
+    api = make_api(tmp_path, view("my-bot"), allow_dev_remote=True)
+    body = json.dumps({"path": "/somewhere"}).encode()
+    keyed = {"X-Muxi-Idempotency-Key": "d1"}
+    first = await api.post("/rpc/dev/run", body, **keyed)
+    again = await api.post("/rpc/dev/run", body, **keyed)
+    assert (first.status, again.json) == (200, first.json)
+    assert len(api.dev.asked) == 1
+    api.fleet.results["restart"] = RESULT
+    assert (await api.post(f"{ONE}/restart", **{"X-Muxi-Idempotency-Key": "r"})).status == 200
+    kept = load_receipts(tmp_path / "receipts.json")
+    later = make_api(tmp_path, allow_dev_remote=True, receipts=kept)
+    assert "idempotency-replayed" not in (await later.post("/rpc/dev/run", body, **keyed)).headers
+    assert len(later.dev.asked) == 1
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_start_that_a_killed_server_was_at_is_told_by_how_it_came_back(api: Api, ended: bool) -> None:
+    keyed = {"X-Muxi-Idempotency-Key": "s1"}
+    api.fleet.results["start"] = RESULT
+    api.fleet.views["my-bot"] = view("my-bot", "stopped")
+    assert (await api.post(f"{ONE}/start", **keyed)).status == 200
+    (kept,) = msgspec.json.decode((api.directory / "receipts.json").read_bytes(), type=list[Receipt])
+    begun = msgspec.structs.replace(kept, result=None)
+    later = make_api(api.directory, view("my-bot"), receipts=Receipts(api.directory / "later.json", [begun]))
+    restore = Operation("restore", "my-bot")
+    later.fleet.operations.append(restore)
+    if ended:
+        restore.succeed(RESULT)
+    answers = []
+
+    async def start() -> None:
+        answers.append(await later.post(f"{ONE}/start", **keyed))
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(start)
+            await trio.testing.wait_all_tasks_blocked()
+            if not ended:
+                assert answers == []
+                restore.succeed(RESULT)
+        await start()
+    assert [(answer.status, answer.data["port"]) for answer in answers] == [(200, 8002)] * 2
+    assert [each.kind for each in later.fleet.operations] == ["restore"]
+
+
+async def test_a_start_that_nothing_came_of_is_begun_anew(api: Api) -> None:
+    keyed = {"X-Muxi-Idempotency-Key": "s1"}
+    api.fleet.results["start"] = RESULT
+    api.fleet.views["my-bot"] = view("my-bot", "stopped")
+    await api.post(f"{ONE}/start", **keyed)
+    (kept,) = msgspec.json.decode((api.directory / "receipts.json").read_bytes(), type=list[Receipt])
+    begun = msgspec.structs.replace(kept, result=None)
+    later = make_api(
+        api.directory, view("my-bot", "stopped"), receipts=Receipts(api.directory / "later.json", [begun])
+    )
+    later.fleet.results["start"] = RESULT
+    assert (await later.post(f"{ONE}/start", **keyed)).status == 200
+    assert [each.kind for each in later.fleet.operations] == ["start"]

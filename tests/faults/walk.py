@@ -162,6 +162,13 @@ def update(number: int, marker: str, strategy: str) -> Operation:
     return _keyed("PUT", f"/rpc/formations/{ID}", packed(number, marker), **headers)
 
 
+def order(what: str) -> Operation:
+    """Stop, start, restart or delete."""
+    if what == "delete":
+        return _keyed("DELETE", f"/rpc/formations/{ID}", b"")
+    return _keyed("POST", f"/rpc/formations/{ID}/{what}", b"")
+
+
 def rollback() -> Operation:
     return _keyed("POST", f"/rpc/formations/{ID}/rollback", b"")
 

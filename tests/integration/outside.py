@@ -105,6 +105,18 @@ def muxi(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def muxi_begun(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Begin a command of ours; what it writes is to be read, and its end waited for."""
+    return subprocess.Popen(
+        muxi_command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=directory,
+        env=environment(directory),
+    )
+
+
 def audit_lines(server: LiveServer) -> list[dict[str, Any]]:
     """Read the audit log by the API; the request for it is not in it yet."""
     answer = server.rpc("GET", "/rpc/server/logs?lines=10000")

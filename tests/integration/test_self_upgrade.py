@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
-from tests.integration.outside import deployed, muxi
+from muxi.registry.lock import holder
+from tests.integration.outside import configure, deployed, is_gone, muxi, muxi_begun, until
 from tests.live import ROOT, LiveServer, running
 from tests.upgrade.releases import ReleaseServer, releasing
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows can't replace a process's program")
 OLD, NEW = "1.20260101.0", "1.20261125.3"
 REFUSES = "if '--check' in sys.argv: sys.exit('it can not start')"
+HANGS = "if 'start' in sys.argv and '--check' not in sys.argv: import time; time.sleep(3600)"
 DIES = "if 'start' in sys.argv and '--check' not in sys.argv: sys.exit(3)"
 
 
@@ -88,20 +93,48 @@ def test_one_that_can_not_start_is_taken_back_and_the_old_one_serves_on(
         assert server.terminate() == 0
 
 
-def test_one_that_dies_is_taken_back_and_formations_live_on(
-    tmp_path: Path, installed: Path, releases: ReleaseServer
+@pytest.mark.skipif(sys.platform != "linux", reason="nowhere else is it known how a server was started")
+@pytest.mark.parametrize(("fault", "status"), [(DIES, 3), (HANGS, -signal.SIGALRM)])
+def test_one_that_dies_or_hangs_is_taken_back_and_formations_live_on(
+    tmp_path: Path, installed: Path, releases: ReleaseServer, fault: str, status: int
 ) -> None:
-    releases.publish(NEW, program(NEW, DIES))
-    with running(tmp_path, releases.settings(), program=(str(installed),)) as server:
+    releases.publish(NEW, program(NEW, fault))
+    settings = {"server": {"takeover_timeout": "3s"}, **yaml.safe_load(releases.settings())}
+    configure(tmp_path, settings)
+    with running(tmp_path, program=(str(installed),)) as server:
         deployed(server, "constant")
         pid = server.formation("constant")["pid"]
         done = muxi(tmp_path, "upgrade", "--program", str(installed), "--restart")
         assert done.returncode == 1
-        assert f"{OLD} is back in its place" in done.stderr
-        assert "No server runs now" in done.stderr
+        assert f"Version {NEW} did not become healthy, and {OLD} is back in its place." in done.stderr
         assert installed.read_bytes() == program(OLD)
+        assert server.process.wait(60) == status
+        successor = holder(server.data)
+        assert successor is not None
+        try:
+            assert f"Version {OLD} serves again (pid {successor}); formations have run on." in done.stderr
+            server.url = next(str(entry["url"]) for entry in reversed(server.log) if "url" in entry)
+            assert version(server) == OLD
+            assert server.wait_until("constant", status="running")["pid"] == pid
+        finally:
+            os.kill(successor, signal.SIGTERM)
+            until(lambda: holder(server.data) is None, "it has ended")
+        assert is_gone(int(str(pid)))
+
+
+def test_one_that_dies_under_a_service_manager_is_left_to_that(
+    tmp_path: Path, installed: Path, releases: ReleaseServer
+) -> None:
+    releases.publish(NEW, program(NEW, DIES))
+    with running(tmp_path, releases.settings(), program=(str(installed),), INVOCATION_ID="x") as server:
+        deployed(server, "constant")
+        pid = server.formation("constant")["pid"]
+        asked = muxi_begun(tmp_path, "upgrade", "--program", str(installed), "--restart")
         assert server.process.wait(60) == 3
-    with running(tmp_path, program=(str(installed),)) as server:
-        assert version(server) == OLD
-        assert server.wait_until("constant", status="running")["pid"] == pid
-        assert server.terminate() == 0
+        until(lambda: installed.read_bytes() == program(OLD), "the old program is back")
+        with running(tmp_path, program=(str(installed),), INVOCATION_ID="y") as successor:
+            _, said = asked.communicate(timeout=60)
+            assert asked.returncode == 1
+            assert f"Version {OLD} serves again (pid {successor.process.pid})" in said
+            assert successor.wait_until("constant", status="running")["pid"] == pid
+            assert successor.terminate() == 0

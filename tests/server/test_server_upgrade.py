@@ -99,7 +99,7 @@ def test_a_program_that_can_t_be_executed_leaves_all_as_it_was(tmp_path: Path) -
             first_started_at=0.0,
             serial=0,
         )
-        error = take_place(Program(str(tmp_path / "nothing"), ("x",)), handover, SignalBox())
+        error = take_place(Program(str(tmp_path / "nothing"), ("x",)), handover, SignalBox(), 60.0)
         assert isinstance(error, FileNotFoundError)
         assert not sock.get_inheritable()
         assert not os.get_inheritable(lock.fileno())
