@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import structlog
 from hypothesis import settings
@@ -20,6 +21,10 @@ def _in_the_cache(fd: int) -> None:
 
 
 os.fsync = _in_the_cache  # type: ignore[assignment]
+
+# Hundreds of servers are started: each would compile all of its modules anew, which doubles what it costs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # No test, and no program that one starts, sends anything to anybody outside.
 os.environ["DO_NOT_TRACK"] = "1"
