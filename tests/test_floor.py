@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from re import _parser as sre  # type: ignore[attr-defined]
 
 import muxi
+
+#: The parser of regular expressions, which `re` does not offer.
+sre = importlib.import_module("re._parser")
 
 
 def patterns() -> list[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
