@@ -90,9 +90,7 @@ def test_without_a_compiler_it_says_what_to_install(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg-deb is not installed")
-def test_the_old_library_is_before_this_system_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_old_library_is_before_this_system_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain, "Archive", Archive)
     found = find_toolchain(OPTIONS, tmp_path / "cache")
     assert found.portable
