@@ -8,7 +8,7 @@
 set -eu
 
 RELEASES=${MUXI_RELEASES:-https://github.com/muxi-ai/server/releases}
-GLIBC=2.36 # the oldest that the file runs on: as in build/nuitka.cfg
+GLIBC=2.31 # the oldest that the file runs on: as in build/nuitka.cfg
 
 usage() {
     cat <<'TEXT'

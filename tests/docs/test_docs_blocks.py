@@ -25,6 +25,7 @@ OTHERS = {
     "logrotate": "test_docs_texts",
     "mermaid": "its reader",
     "nginx": "test_docs_proxies",
+    "powershell": "its reader",
     "text": "its reader",
     "yaml": "test_docs_texts",
 }
