@@ -130,7 +130,8 @@ def _compile(source: Path, home: Path, options: CPython, tools: Toolchain, jobs:
     }
     for name, library in LIBRARIES.items():
         environment[f"{name}_CFLAGS"] = " "
-        environment[f"{name}_LIBS"] = f"-l:{library} -lm -lpthread"
+        # After zlib's, which end OpenSSL's as well: before glibc 2.34 these are libraries of their own.
+        environment[f"{name}_LIBS"] = f"-l:{library} -lm -lpthread -ldl"
     choices = ["--disable-shared", "--without-ensurepip", "--disable-test-modules", "--without-readline"]
     if options.optimise:
         choices.append("--enable-optimizations")
