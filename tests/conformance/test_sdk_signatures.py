@@ -31,6 +31,6 @@ def test_it_makes_the_same_headers(python: Path) -> None:
         [int(row["timestamp"]), row["key"], secrets[row["key"]], row["method"], row["target"]] for row in rows
     ]
     done = subprocess.run(
-        [python, "-c", SIGN], input=json.dumps(asked), capture_output=True, text=True, check=True
+        [python, "-P", "-c", SIGN], input=json.dumps(asked), capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [row["authorization"] for row in rows]
