@@ -26,12 +26,15 @@ NOT_INSIDE = frozenset(
 )
 
 
+def packages(lock: str) -> list[tuple[str, str]]:
+    """Return the packages of the lock file that are in the binary, with their versions."""
+    return [(name, pinned) for name, pinned, _ in PIN.findall(lock) if name not in NOT_INSIDE]
+
+
 def document(lock: str, version: str, python: str) -> dict[str, object]:
     """Return the document: the server, and in it Python and each package of the lock file."""
     components = [_component("cpython", python, f"pkg:generic/cpython@{python}")]
-    for name, pinned, _ in PIN.findall(lock):
-        if name not in NOT_INSIDE:
-            components.append(_component(name, pinned, f"pkg:pypi/{name}@{pinned}"))
+    components += [_component(name, pinned, f"pkg:pypi/{name}@{pinned}") for name, pinned in packages(lock)]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
