@@ -24,6 +24,8 @@ NOT_INSIDE = frozenset(
         "trove-classifiers",
     }
 )
+#: Linked into the Linux binary, of the system that it is built on; which version is that system's affair.
+LINKED_IN = ("openssl", "sqlite", "libffi", "zlib", "bzip2", "xz")
 
 
 def packages(lock: str) -> list[tuple[str, str]]:
@@ -34,6 +36,7 @@ def packages(lock: str) -> list[tuple[str, str]]:
 def document(lock: str, version: str, python: str) -> dict[str, object]:
     """Return the document: the server, and in it Python and each package of the lock file."""
     components = [_component("cpython", python, f"pkg:generic/cpython@{python}")]
+    components += [_linked_in(name) for name in LINKED_IN]
     components += [_component(name, pinned, f"pkg:pypi/{name}@{pinned}") for name, pinned in packages(lock)]
     return {
         "bomFormat": "CycloneDX",
@@ -46,6 +49,10 @@ def document(lock: str, version: str, python: str) -> dict[str, object]:
 
 def _component(name: str, version: str, purl: str) -> dict[str, str]:
     return {"type": "library", "name": name, "version": version, "purl": purl}
+
+
+def _linked_in(name: str) -> dict[str, str]:
+    return {"type": "library", "name": name, "purl": f"pkg:generic/{name}"}
 
 
 def main() -> int:
