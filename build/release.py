@@ -20,6 +20,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from build.notices import FILE as NOTICES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -88,13 +90,15 @@ def notes(changelog: str, version: str) -> str:
 
 
 def write_archives(directory: Path) -> None:
-    """Make an archive of each binary that is there, with the licence, and write all checksums."""
-    licence = (ROOT / "LICENSE").read_bytes()
+    """Make an archive of each binary that is there, with the licences, and write all checksums."""
+    texts = {"LICENSE": (ROOT / "LICENSE").read_bytes()}
+    if (directory / NOTICES).exists():
+        texts[NOTICES] = (directory / NOTICES).read_bytes()
     for platform in PLATFORMS:
         binary = directory / binary_name(platform)
         if binary.exists():
             write = _write_zip if binary.suffix == ".exe" else _write_tar
-            write(directory / f"{PREFIX}{platform}", {binary.name: binary.read_bytes(), "LICENSE": licence})
+            write(directory / f"{PREFIX}{platform}", {binary.name: binary.read_bytes(), **texts})
     write_sums(directory)
 
 
@@ -102,7 +106,7 @@ def _write_tar(target: Path, members: Mapping[str, bytes]) -> None:
     with tarfile.open(f"{target}.tar.gz", "w:gz") as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o644 if name == "LICENSE" else 0o755
+            member.size, member.mode = len(content), 0o755 if name.startswith(PREFIX) else 0o644
             archive.addfile(member, io.BytesIO(content))
 
 

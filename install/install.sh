@@ -136,20 +136,20 @@ fetch() {
             return
             ;;
     esac
-    status=0
+    code=0
     if has curl; then
         secure=
         case $place in https://*) secure='--proto =https --tlsv1.2' ;; esac # redirections, too
         # shellcheck disable=SC2086 # these are words, or nothing
-        told=$(curl -fsSL $secure --retry 3 --connect-timeout 20 -o "$2" "$place" 2>&1) || status=$?
-        [ "$status" != 23 ] || no_room
+        told=$(curl -fsSL $secure --retry 3 --connect-timeout 20 -o "$2" "$place" 2>&1) || code=$?
+        [ "$code" != 23 ] || no_room
     elif has wget; then
-        told=$(wget -nv --tries=3 --timeout=20 -O "$2" "$place" 2>&1) || status=$?
-        [ "$status" != 3 ] || no_room
+        told=$(wget -nv --tries=3 --timeout=20 -O "$2" "$place" 2>&1) || code=$?
+        [ "$code" != 3 ] || no_room
     else
         fail "neither curl nor wget is installed." "install one of them, or give --from a directory"
     fi
-    [ "$status" = 0 ] || fail "$place could not be downloaded: $(printf '%s' "${told:-no reason given}" | tail -n 1)" \
+    [ "$code" = 0 ] || fail "$place could not be downloaded: $(printf '%s' "${told:-no reason given}" | tail -n 1)" \
         "check the network (HTTPS_PROXY names a proxy) and the version, or give --from a directory"
 }
 

@@ -8,7 +8,6 @@ import re
 
 import muxi
 
-#: The parser of regular expressions, which `re` does not offer.
 sre = importlib.import_module("re._parser")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from functools import cache
@@ -19,8 +20,11 @@ STAGE = re.compile(r'progress\(\s*"([a-z_]+)"|\bSTAGE(?:: Final)? = "([a-z_]+)"|
 
 
 def pages() -> list[str]:
-    names = (path.relative_to(ROOT) for path in ROOT.rglob("*.md"))
-    return sorted(str(name) for name in names if not any(part.startswith(".") for part in name.parts))
+    found: list[str] = []
+    for directory, names, files in os.walk(ROOT):
+        names[:] = [name for name in names if not name.startswith(".")]
+        found += [str(Path(directory, file).relative_to(ROOT)) for file in files if file.endswith(".md")]
+    return sorted(found)
 
 
 PAGES = pages()

@@ -95,13 +95,12 @@ def test_only_releases_may_write() -> None:
         *(("release.yml", "release", right) for right in {"contents"} | signing),
         *(("release.yml", "image", right) for right in {"packages"} | signing),
         *(("docker.yml", "publish", right) for right in {"packages"} | signing),
-        ("docker.yml", "build", "packages"),
     }
 
 
 def test_what_is_released_is_that_of_main_and_comes_from_no_cache() -> None:
     assert read("release.yml")["jobs"]["check"]["if"] == "github.ref == 'refs/heads/main'"
-    assert read("docker.yml")["jobs"]["build"]["if"] == "github.ref == 'refs/heads/main'"
+    assert read("docker.yml")["jobs"]["publish"]["if"] == "github.ref == 'refs/heads/main'"
     jobs = read("release.yml")["jobs"]
     assert {name: job.get("needs") for name, job in jobs.items()} == {
         "check": None,

@@ -92,10 +92,12 @@ def test_the_unit_is_the_one_that_is_documented() -> None:
     assert found[1] == UNIT.read_text("utf-8")
 
 
-def run(script: str, *arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
+def run(script: str, *arguments: str, path: Path, systemd: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a script of the package's with stand-ins for what it would do to this machine."""
+    text = (DEBIAN / script).read_text()
+    there = text.replace("/run/systemd/system", str(path if systemd else path / "nowhere"))
     return subprocess.run(
-        ["/bin/sh", DEBIAN / script, *arguments],
+        ["/bin/sh", "-c", there, script, *arguments],
         env={"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
@@ -186,3 +188,31 @@ def test_the_life_of_the_package(package: Path, commands: Path, tmp_path: Path) 
     assert [line for line in called(commands) if line.startswith("rm ")] == [
         "rm -rf /etc/muxi/server /var/log/muxi"
     ]
+
+
+def asked_of_systemd(commands: Path) -> list[str]:
+    return [line for line in called(commands) if line.startswith("systemctl")]
+
+
+def test_the_service_is_enabled_the_first_time_only(commands: Path) -> None:
+    # is-active says no.
+    (commands / "systemctl").write_text(
+        f'#!/bin/sh\necho "systemctl $*" >>{commands}/called\n[ "$1" != is-active ]\n'
+    )
+    assert "muxi-server init" in run("postinst", "configure", path=commands, systemd=True).stdout
+    assert asked_of_systemd(commands)[-1] == "systemctl enable --quiet muxi-server"
+    (commands / "called").unlink()
+    assert run("postinst", "configure", VERSION, path=commands, systemd=True).stdout == ""
+    assert asked_of_systemd(commands) == [
+        "systemctl daemon-reload",
+        "systemctl is-active --quiet muxi-server",
+    ]
+
+
+def test_a_running_server_goes_on_with_the_new_program(commands: Path) -> None:
+    assert run("prerm", "upgrade", VERSION, path=commands, systemd=True).returncode == 0
+    assert asked_of_systemd(commands) == []
+    assert run("postinst", "configure", VERSION, path=commands, systemd=True).returncode == 0
+    assert asked_of_systemd(commands)[-1] == "systemctl kill --kill-who=main --signal=SIGUSR2 muxi-server"
+    assert run("prerm", "remove", path=commands, systemd=True).returncode == 0
+    assert asked_of_systemd(commands)[-1] == "systemctl --quiet disable --now muxi-server"
