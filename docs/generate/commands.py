@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STATUSES = (
-    (0, "done"),
-    (FAILURE, "it failed, or the answer is no: the command says which"),
-    (USAGE, "wrong arguments, or a wrong configuration"),
-    (INTERRUPTED, "interrupted by Ctrl-C"),
+    ("0", "done; `start`: ended in good order"),
+    (str(FAILURE), "it failed, or the answer is no: the command says which"),
+    (str(USAGE), "wrong arguments, or a wrong configuration"),
+    (str(INTERRUPTED), "interrupted by Ctrl-C"),
+    ("128 + n", "`start`: ended at once by a second signal n"),
 )
 
 
 def commands() -> Iterator[str]:
     """Yield the lines of the reference: exit status, a list of all commands, then each of them."""
     yield from ("", "## Exit status")
-    yield from table(("Status", "Meaning"), ((str(status), meaning) for status, meaning in STATUSES))
+    yield from table(("Status", "Meaning"), STATUSES)
     found = list(walk(root, click.Context(root, info_name=PROGRAM, **SETTINGS)))
     yield from ("", "## Commands")
     yield from table(("Command", ""), ((_link(context), _first(command)) for command, context in found))
