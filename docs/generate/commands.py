@@ -73,5 +73,6 @@ def _described(command: click.Command, context: click.Context) -> Iterator[str]:
 def _options(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
     for option in command.get_params(context):
         record = option.get_help_record(context)
-        if record is not None and "--help" not in option.opts:
-            yield code(record[0]), record[1]
+        if isinstance(option, click.Option) and record is not None and "--help" not in option.opts:
+            name, about = record
+            yield code(name.replace("INTEGER RANGE", "NUMBER")), " ".join(about.split())
