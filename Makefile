@@ -1,8 +1,8 @@
 # make run    a server with an agent deployed, here and now (PORT=… chooses the port)
+# make docs   the references in docs/ anew, from the program
 # make test   the whole test suite                  make lint type format   what a change must pass
 # make binary dist/muxi-server, one file             make test-binary   the tests of a whole server, with it
 # make bench  measurements                          make lock   write requirements/*.lock anew
-# make docs   the references in docs/, from the program
 # WORKERS=3   that many processes run the tests side by side, each a file at a time (default: this one alone)
 # PYTHON=…    the interpreter to build on (3.11 or newer; default: the first one found)
 #
@@ -57,6 +57,8 @@ format: $(VENV)/.stamp-dev
 docs: $(VENV)/.stamp-run
 	@$(BIN)/python -m docs.generate
 
+.PHONY: docs
+
 binary: $(VENV)/.stamp-venv
 	@$(BIN)/python -m build.build $(ARGS)
 
@@ -106,4 +108,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run docs binary test test-all test-binary test-faults test-docker acceptance lint type format bench bench-binary bench-supervision bench-releases lock clean
+.PHONY: all run binary test test-all test-binary test-faults test-docker acceptance lint type format bench bench-binary bench-supervision bench-releases lock clean

@@ -97,8 +97,8 @@ def _parse(command: click.Command, context: click.Context, arguments: list[str])
 
 
 def make(words: Sequence[str]) -> None:
-    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    targets = set(phony[1].split()) if phony else set()
+    phony = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = {target for line in phony for target in line.split()}
     if unknown := [word for word in words if "=" not in word and word not in targets]:
         raise Wrong(f"the Makefile has no {unknown}")
 
