@@ -1,8 +1,8 @@
 # make run    a server with an agent deployed, here and now (PORT=… chooses the port)
+# make docs   the references in docs/ anew, from the program
 # make test   the whole test suite                  make lint type format   what a change must pass
 # make binary dist/muxi-server, one file             make test-binary   the tests of a whole server, with it
 # make bench  measurements                          make lock   write requirements/*.lock anew
-# make docs   the references in docs/, from the program
 # WORKERS=0   one process runs the tests, one after the other (default: 3 side by side, each a file at a time)
 # PYTHON=…    the interpreter to build on (3.11 or newer; default: the first one found)
 #
@@ -61,6 +61,8 @@ format: $(VENV)/.stamp-dev
 
 docs: $(VENV)/.stamp-run
 	@$(BIN)/python -m docs.generate
+
+.PHONY: docs
 
 binary: $(VENV)/.stamp-venv
 	@$(BIN)/python -m build.build $(ARGS)

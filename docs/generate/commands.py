@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STATUSES = (
-    (0, "done"),
-    (FAILURE, "it failed, or the answer is no: the command says which"),
-    (USAGE, "wrong arguments, or a wrong configuration"),
-    (INTERRUPTED, "interrupted by Ctrl-C"),
+    ("0", "done; `start`: ended in good order"),
+    (str(FAILURE), "it failed, or the answer is no: the command says which"),
+    (str(USAGE), "wrong arguments, or a wrong configuration"),
+    (str(INTERRUPTED), "interrupted by Ctrl-C"),
+    ("128 + n", "`start`: ended at once by a second signal n"),
 )
 
 
 def commands() -> Iterator[str]:
     """Yield the lines of the reference: exit status, a list of all commands, then each of them."""
     yield from ("", "## Exit status")
-    yield from table(("Status", "Meaning"), ((str(status), meaning) for status, meaning in STATUSES))
+    yield from table(("Status", "Meaning"), STATUSES)
     found = list(walk(root, click.Context(root, info_name=PROGRAM, **SETTINGS)))
     yield from ("", "## Commands")
     yield from table(("Command", ""), ((_link(context), _first(command)) for command, context in found))
@@ -72,5 +73,6 @@ def _described(command: click.Command, context: click.Context) -> Iterator[str]:
 def _options(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
     for option in command.get_params(context):
         record = option.get_help_record(context)
-        if record is not None and "--help" not in option.opts:
-            yield code(record[0]), record[1]
+        if isinstance(option, click.Option) and record is not None and "--help" not in option.opts:
+            name, about = record
+            yield code(name.replace("INTEGER RANGE", "NUMBER")), " ".join(about.split())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SHELLS: Final = frozenset({"sh", "bash", "shell", "console"})
+SHELLS: Final = frozenset({"sh", "bash", "shell", "console", "powershell"})
 PLACES: Final = ("*.md", "docs/*.md", "contributing/*.md", "examples/*.md", "bench/*.md")
 #: Made of news fragments, which are prose.
 LEFT_OUT: Final = frozenset({"CHANGELOG.md"})

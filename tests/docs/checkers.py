@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 UNIT: Final = {"muxi-server", "muxi-server.service", "muxi-server.socket"}
 #: Programs of every system, by which nothing of ours is called; a page that runs them is run.
 PLAIN: Final = frozenset(
-    {"cd", "cp", "mkdir", "export", "tar", "install", "cat", "rm", "mv", "ls", "sh", "test"}
+    {"base64", "cat", "cd", "cp", "export", "install", "ls", "mkdir", "mv", "openssl", "printf", "rm", "tar"}
 )
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&"})
@@ -37,7 +37,7 @@ def check(text: str) -> None:
     if not found:
         raise Wrong("there is no command in it")
     for words in found:
-        checker = CHECKERS.get(words[0])
+        checker = CHECKERS.get(words[0].removeprefix(".venv/Scripts/"))
         if checker is None:
             raise Wrong(f"nobody knows how to check {words[0]}; run the block, or add a checker")
         checker(words[1:])
@@ -97,8 +97,8 @@ def _parse(command: click.Command, context: click.Context, arguments: list[str])
 
 
 def make(words: Sequence[str]) -> None:
-    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    targets = set(phony[1].split()) if phony else set()
+    phony = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = {target for line in phony for target in line.split()}
     if unknown := [word for word in words if "=" not in word and word not in targets]:
         raise Wrong(f"the Makefile has no {unknown}")
 
@@ -134,16 +134,27 @@ def docker(words: Sequence[str]) -> None:
 
 
 def python(words: Sequence[str]) -> None:
-    if words[0] != "-m":
+    """Check `-m MODULE …`: ours by what it has, others by name."""
+    options = list(words[1:]) if words and re.fullmatch(r"-3\.\d+", words[0]) else list(words)
+    if len(options) < 2 or options[0] != "-m":
         raise Wrong("a program of ours is called by python -m")
-    module = ROOT / words[1].replace(".", "/")
-    source = module.with_suffix(".py") if module.with_suffix(".py").exists() else module / "__main__.py"
+    name, arguments = options[1], options[2:]
+    if name == "muxi":
+        muxi_server(arguments)
+    elif name == "pytest":
+        if lost := [word for word in arguments if "/" in word and not (ROOT / word).exists()]:
+            raise Wrong(f"there is no {lost}")
+    elif name not in {"venv", "pip"}:
+        _our_module(name, arguments)
+
+
+def _our_module(name: str, arguments: list[str]) -> None:
+    place = ROOT / name.replace(".", "/")
+    source = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__main__.py"
     if not source.exists():
-        if words[1] in {"venv", "pip"}:
-            return
-        raise Wrong(f"there is no {words[1]}")
-    if len(words) > 2 and words[2].isalpha() and f'"{words[2]}"' not in source.read_text():
-        raise Wrong(f"{words[1]} has no {words[2]}")
+        raise Wrong(f"there is no {name}")
+    if arguments and arguments[0].isalpha() and f'"{arguments[0]}"' not in source.read_text():
+        raise Wrong(f"{name} has no {arguments[0]}")
 
 
 def pip(words: Sequence[str]) -> None:
@@ -210,6 +221,7 @@ CHECKERS: Final[dict[str, Callable[[Sequence[str]], None]]] = {
     "journalctl": journalctl,
     "make": make,
     "pip": pip,
+    "py": python,
     "python": python,
     "python3": python,
     "sh": installer,

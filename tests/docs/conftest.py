@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 METRICS_TOKEN = "a-long-random-text"
 MORE = f"metrics: {{enabled: true, token: {METRICS_TOKEN}}}"
+
+
+@pytest.fixture(autouse=True)
+def _shells() -> None:
+    if sys.platform == "win32":
+        pytest.skip("the pages' commands are for a POSIX shell, and paths are written otherwise here")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.docs.blocks import Block
 
-SECONDS: Final = 180
+SECONDS: Final = 150
 PORT: Final = "7890"
 """What the pages write for the public port; another one is put in its place."""
 BEGINNING: Final = """

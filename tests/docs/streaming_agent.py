@@ -22,8 +22,8 @@ class Agent(BaseHTTPRequestHandler):
             go_on.set()
         if self.path == "/stream":
             self.wfile.write(b"data: first\n\n")
-            go_on.wait(60)
-            self.wfile.write(b"data: last\n\n")
+            asked = go_on.wait(20)
+            self.wfile.write(b"data: last\n\n" if asked else b"data: nobody saw the first one\n\n")
 
     def converse(self) -> None:
         """Answer a WebSocket: what comes goes back, until it is closed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.blocks import Block, Mark, all_blocks, blocks, shell_blocks
-from tests.docs.checkers import Wrong, check
+from tests.docs.checkers import CHECKERS, PLAIN, Wrong, check
 from tests.docs.stages import fresh, play
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: What is no command, and what looks at it.
 OTHERS = {
+    "": "test_no_block_escapes",
     "caddyfile": "test_docs_proxies",
     "ini": "test_docs_texts",
     "json": "test_docs_texts",
@@ -37,6 +38,7 @@ OWN = {
     "original": "test_docs_original",
     "back": "test_docs_original",
 }
+OUR_PROGRAMS = set(CHECKERS) - PLAIN
 BLOCKS = shell_blocks()
 RUN = [block for block in BLOCKS if block.mark is not None and block.mark.stage not in OWN]
 CHECKED = [block for block in BLOCKS if block.mark is None]
@@ -59,12 +61,18 @@ def test_the_commands_of_a_page_do_what_it_says(
 
 @pytest.mark.parametrize("block", CHECKED, ids=str)
 def test_a_command_that_is_not_run_could_be(block: Block) -> None:
-    check(block.text)
+    check(block.text.replace("\\", "/") if block.language == "powershell" else block.text)
 
 
 def test_no_block_escapes() -> None:
     unknown = [str(block) for block in all_blocks() if block not in BLOCKS and block.language not in OTHERS]
     assert unknown == [], "say of what language these are; commands are sh"
+    hidden = [
+        str(block)
+        for block in all_blocks()
+        if not block.language and any(line.split(" ")[0] in OUR_PROGRAMS for line in block.text.splitlines())
+    ]
+    assert hidden == [], "these are commands; say so: sh"
     stages = {block.mark.stage for block in BLOCKS if block.mark is not None}
     assert stages <= {"live", *MADE, *OWN}
     assert all(block.language == "sh" for block in RUN), "they are run by sh"
@@ -113,6 +121,8 @@ def test_a_page_whose_command_fails_is_told_with_its_line(tmp_path: Path) -> Non
         "unheard-of --option",
         "docker run nginx",
         "python -m build.nothing",
+        ".venv/Scripts/python -m muxi unheard-of",
+        "python -m pytest tests/nowhere.py",
         "python -m build.release unheard",
         "curl -fsSL https://example.com/install | sh",
         "sh install.sh --unheard-of",
@@ -133,6 +143,8 @@ def test_a_wrong_command_is_found(text: str) -> None:
         "muxi-server",
         "sudo systemctl restart muxi-server",
         "make test ARGS='-k init'",
+        "py -3.13 -m venv .venv",
+        ".venv/Scripts/python -m muxi init --yes",
     ],
 )
 def test_a_right_command_is_passed(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def signed(server: LiveServer, method: str, path: str = "/rpc/formations/streami
 
 def deploy(client: httpx.Client, server: LiveServer) -> None:
     """Deploy through the proxy: signed, a bundle larger than nginx takes by itself."""
-    filler = bytes(3 * 1024 * 1024)
+    filler = os.urandom(3 * 1024 * 1024)
     packed = bundle("streaming", {"app.py": AGENT.read_bytes(), "filler": filler}, env={"PYTHONPATH": ""})
     headers = {
         **signed(server, "POST", "/rpc/formations"),
@@ -107,6 +108,7 @@ def check_forwarded(client: httpx.Client) -> None:
 def check_websocket(front: Front) -> None:
     websocket = WSConnection(ConnectionType.CLIENT)
     with front.connect() as wire:
+        wire.settimeout(SECONDS)
         wire.sendall(websocket.send(Request(host=NAME, target="/api/streaming/ws")))
         heard: list[str] = []
         while not heard:
@@ -115,6 +117,8 @@ def check_websocket(front: Front) -> None:
                     wire.sendall(websocket.send(TextMessage("hello")))
                 elif isinstance(event, TextMessage):
                     heard.append(event.data)
+                else:
+                    pytest.fail(f"the proxy let no WebSocket through: {event}")
             if not heard:
                 websocket.receive_data(wire.recv(4096) or None)
         wire.sendall(websocket.send(CloseConnection(1000)))

@@ -1,4 +1,4 @@
-"""What the pages show that is no command: YAML, JSON, units, messages, links. All of it is true."""
+"""What the pages show that is no command: YAML, JSON, units, messages. All of it is true."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from muxi.config.schema import declarations
 from muxi.formation import manifest
 from muxi.service.definition import Definition
 from muxi.service.systemd import HAS_SUBGROUPS, unit
-from tests.docs.blocks import all_blocks, pages
+from tests.docs.blocks import all_blocks
 from tests.docs.fronts import program
 from tests.live import ROOT
 
@@ -145,31 +145,6 @@ def _strings() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
-
-
-@pytest.mark.parametrize("page", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
-    dead = [
-        link
-        for link in re.findall(r"\]\(([^)\s]+)\)", text)
-        if not re.match(r"https?://|mailto:", link) and not _leads(page, link)
-    ]
-    assert dead == []
-
-
-def _leads(page: Path, link: str) -> bool:
-    name, _, anchor = link.partition("#")
-    target = (page.parent / name).resolve() if name else page
-    if not target.exists():
-        return False
-    return not anchor or anchor in _anchors(target.read_text("utf-8"))
-
-
-def _anchors(text: str) -> set[str]:
-    """Return what GitHub calls the headings of a page: in small letters, hyphens for blanks."""
-    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
 def test_systemd_has_nothing_against_the_unit(tmp_path: Path) -> None:
