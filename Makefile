@@ -49,6 +49,7 @@ test-image: $(VENV)/.stamp-test $(if $(MUXI_IMAGE),,binary)
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 
 type: $(VENV)/.stamp-dev
 	$(BIN)/mypy

@@ -29,7 +29,8 @@ def service() -> dict[str, Any]:
 
 def instruction(name: str) -> str:
     """Return what the last stage says of this."""
-    return re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)[-1]
+    last: str = re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)[-1]
+    return last
 
 
 def test_the_last_stage_is_not_root_s_and_keeps_its_state() -> None:
