@@ -56,7 +56,7 @@ def test_the_compose_file_mounts_publishes_and_waits_as_the_image_needs() -> Non
     assert mounted == dict.fromkeys(described["volumes"], instruction("VOLUME"))
     assert one["ports"] == [f"{instruction('EXPOSE')}:{instruction('EXPOSE')}"]
     assert int(one["stop_grace_period"].removesuffix("s")) > ServerConfig().shutdown_timeout
-    assert (one["cap_drop"], one["read_only"], one["tmpfs"]) == (["ALL"], True, ["/tmp"])
+    assert (one["cap_drop"], one["read_only"], one["tmpfs"]) == (["ALL"], True, ["/tmp:exec"])
 
 
 @pytest.mark.parametrize("command", [("docker", "compose"), ("docker-compose",)], ids=" ".join)
