@@ -40,6 +40,9 @@ RUN apt-get update \
 COPY --from=binary --chmod=755 /muxi-server /usr/local/lib/muxi/muxi-server
 COPY --chmod=755 install/docker/muxi-server /usr/local/bin/muxi-server
 
+LABEL org.opencontainers.image.title="MUXI Server" \
+      org.opencontainers.image.source="https://github.com/muxi-ai/server" \
+      org.opencontainers.image.licenses="Elastic-2.0"
 ENV MUXI_HOST=0.0.0.0
 VOLUME /data
 WORKDIR /data
