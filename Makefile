@@ -51,6 +51,7 @@ lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/zizmor --offline --pedantic --quiet .github
+	$(BIN)/hadolint Dockerfile
 
 type: $(VENV)/.stamp-dev
 	$(BIN)/mypy
@@ -113,4 +114,4 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test requirements/dev.lock
 	@$(INSTALL) requirements/dev.lock
 	@touch $@
 
-.PHONY: all run docs binary test test-all test-binary test-faults test-docker test-image acceptance lint type format bench bench-binary bench-supervision bench-releases lock clean
+.PHONY: all run binary test test-all test-binary test-faults test-docker test-image acceptance lint type format bench bench-binary bench-supervision bench-releases lock clean

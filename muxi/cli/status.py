@@ -27,7 +27,7 @@ def command(as_json: bool, brief: bool) -> None:
     with connect(BRIEF_SECONDS) if brief else connect() as client:
         health = client.get("/health")
         if brief:
-            print_json(health) if as_json else click.echo(as_text(health.get("status")))
+            show_health(health, as_json)
             return
         status = client.get("/rpc/server/status")
         listed = client.get("/rpc/formations").get("formations")
@@ -35,6 +35,14 @@ def command(as_json: bool, brief: bool) -> None:
         print_json({"url": client.base_url, "health": health, **status, "runs_on": choices(listed)})
     else:
         print_facts(sections(client.base_url, health, status, listed))
+
+
+def show_health(health: Mapping[str, object], as_json: bool) -> None:
+    """Print what the server says of itself to everybody."""
+    if as_json:
+        print_json(health)
+    else:
+        click.echo(as_text(health.get("status")))
 
 
 def sections(

@@ -29,7 +29,8 @@ def service() -> dict[str, Any]:
 
 def instruction(name: str) -> str:
     """Return what the last stage says of this."""
-    return re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)[-1]
+    last: str = re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)[-1]
+    return last
 
 
 def test_the_last_stage_is_not_root_s_and_keeps_its_state() -> None:
@@ -55,7 +56,7 @@ def test_the_compose_file_mounts_publishes_and_waits_as_the_image_needs() -> Non
     assert mounted == dict.fromkeys(described["volumes"], instruction("VOLUME"))
     assert one["ports"] == [f"{instruction('EXPOSE')}:{instruction('EXPOSE')}"]
     assert int(one["stop_grace_period"].removesuffix("s")) > ServerConfig().shutdown_timeout
-    assert (one["cap_drop"], one["read_only"], one["tmpfs"]) == (["ALL"], True, ["/tmp"])
+    assert (one["cap_drop"], one["read_only"], one["tmpfs"]) == (["ALL"], True, ["/tmp:exec"])
 
 
 @pytest.mark.parametrize("command", [("docker", "compose"), ("docker-compose",)], ids=" ".join)
