@@ -13,6 +13,7 @@ from muxi.download.failure import DownloadError, shown
 from muxi.download.http import Http
 from muxi.download.part import Part, digest
 from muxi.download.progress import Progress, ignore
+from muxi.download.ranges import length_of
 from muxi.download.retry import persistently
 from muxi.download.transfer import Order, Transfer
 from muxi.errors import MuxiError
@@ -142,6 +143,15 @@ class Downloader:
             if error.missing:
                 return False
             raise
+
+    async def size(self, url: str) -> int | None:
+        """Return how long the file at a URL is, None where that is not said. Raises DownloadError."""
+
+        async def attempt() -> int | None:
+            async with self._http.answer("GET", url, {"Range": "bytes=0-0"}) as response:
+                return length_of(response.status_code, response.headers)
+
+        return await persistently(attempt, url, SMALL_RETRIES)
 
     async def _do(self, order: Order, errand: _Errand) -> None:
         """Carry out an order; whoever waits for it gets what becomes of it, unless this one is cancelled."""
