@@ -147,6 +147,10 @@ class ImageStore:
             )
         return image
 
+    async def latest(self, variant: str = LEAN) -> Resolved:
+        """Ask the mirror, whatever is installed. Raises DownloadError."""
+        return Resolved(str(await self._mirror.latest()), variant, "the latest on the mirror")
+
     async def size(self, wanted: str | None = None) -> int | None:
         """Ask the mirror how long an image is; None where it does not say. Raises MuxiError."""
         found = await self.resolve(wanted, download=True)
