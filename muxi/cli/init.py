@@ -15,11 +15,11 @@ from muxi.auth.credentials import generate, mask_id
 from muxi.cli import options, service
 from muxi.cli.banner import print_welcome
 from muxi.cli.create import Outcome, create, outcome, print_credentials
-from muxi.cli.failures import report
+from muxi.cli.failures import FAILURE, report
 from muxi.cli.output import print_json
 from muxi.cli.profile import keep_profile
 from muxi.cli.questions import ask, ask_port
-from muxi.cli.settings import paths
+from muxi.cli.settings import load_settings, paths
 from muxi.config.edit import edit_config
 from muxi.config.load import load
 from muxi.config.model import ServerConfig
@@ -27,8 +27,13 @@ from muxi.config.save import name_of, new_server_id, write_config
 from muxi.errors import ConfigError, MuxiError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from muxi.cli.profile import Change
     from muxi.config.model import Config, Paths
+
+PROVISIONS = ("runtime", "rce", "lean", "multilingual")
+"""What `--setup` may name: those of `muxi.cli.provider`, which is slow to load."""
 
 NEXT_STEPS = """\
 Next:
@@ -49,25 +54,51 @@ class Wanted:
 
 
 @click.command("init")
-@click.option("--yes", is_flag=True, help="Ask nothing; take the defaults for what is not given.")
+@click.option(
+    "--yes",
+    "--non-interactive",
+    "yes",
+    is_flag=True,
+    help="Ask nothing and fetch nothing; take the defaults for what is not given.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="The public port.")
 @click.option("--host", help="The address to listen on.")
 @click.option("--name", help="The server's name, part of its id.")
 @click.option("--reset", is_flag=True, help="Make a new configuration with new credentials.")
+@click.option(
+    "--setup",
+    "provisions",
+    multiple=True,
+    type=click.Choice(("all", *PROVISIONS)),
+    help="Fetch this now, without a question: what formations need. May be given several times.",
+)
+@click.option("--no-setup", is_flag=True, help="Do not offer to fetch anything.")
 @options.as_json
 def command(
-    *, yes: bool, port: int | None, host: str | None, name: str | None, reset: bool, as_json: bool
-) -> None:
+    *,
+    yes: bool,
+    port: int | None,
+    host: str | None,
+    name: str | None,
+    reset: bool,
+    provisions: tuple[str, ...],
+    no_setup: bool,
+    as_json: bool,
+) -> int:
     """Make the configuration, with credentials that are shown once.
 
-    One that exists is kept, but for what is given here; --reset replaces it.
+    One that exists is kept, but for what is given here; --reset replaces it. On a terminal it offers
+    to fetch what formations need; without one nothing is fetched but what --setup names.
     """
     found, wanted = paths(), Wanted(port, host, name)
+    named = PROVISIONS if "all" in provisions else tuple(dict.fromkeys(provisions))
     if as_json:
         made = without_questions(found, wanted, reset)
         profile = profile_of(found)
-        print_json({**made.as_dict(), **({} if profile is None else {"cli_profile": profile.done})})
-        return
+        failed = provide(found, named, quiet=True)
+        facts = {**made.as_dict(), **({} if profile is None else {"cli_profile": profile.done})}
+        print_json({**facts, "setup_failed": failed} if named else facts)
+        return FAILURE if failed else 0
     print_welcome(sys.stdout, muxi.__version__)
     made = without_questions(found, wanted, reset) if yes else with_questions(found, wanted, reset)
     click.echo()
@@ -75,9 +106,32 @@ def command(
     profile = profile_of(found)
     if profile is not None:
         click.echo(f"Profile of the muxi command line: {profile}\n")
+    failed = provide(found, named)
+    if not (yes or named or no_setup):
+        offer_provisions(found)
     if not yes:
         offer_service()
     click.echo(NEXT_STEPS)
+    return FAILURE if failed else 0
+
+
+def provide(found: Paths, names: Sequence[str], *, quiet: bool = False) -> list[str]:
+    """Fetch what is named; return what could not be had."""
+    if not names:
+        return []
+    from muxi.cli.set_up import fetch_named  # noqa: PLC0415 - it loads all that formations run on
+
+    return fetch_named(load_settings(found, require_key=False).config, names, quiet=quiet)
+
+
+def offer_provisions(found: Paths) -> None:
+    """Offer to fetch what formations need, where there is somebody to ask. Nothing in it ends the command."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    from muxi.cli.set_up import offer  # noqa: PLC0415 - as above
+
+    offer(load_settings(found, require_key=False).config)
+    click.echo()
 
 
 def offer_service() -> None:

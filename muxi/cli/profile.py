@@ -31,6 +31,8 @@ DEFAULTS: Final = ("default", "default_profile")
 PROGRAMS: Final = (Path(".local/bin/muxi"), Path("/usr/local/bin/muxi"))
 """Where the command line is, if not on the path; relative to the home."""
 
+OTHERS: Final = 0o077
+
 _NEW = """\
 version: "1.0"
 default: {name}
@@ -102,13 +104,20 @@ def _changes(value: Mapping[str, object], url: str, key: KeyPair, now: float) ->
 
 def _keep(file: Path, url: str, key: KeyPair) -> Change:
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = not file.exists()
-    before = "" if new else file.read_bytes().decode()
+    before = file.read_bytes().decode() if file.exists() else ""
     after = changed(before, url, key, time.time())
     if after == before:
+        if file.stat().st_mode & OTHERS:
+            file.chmod(PRIVATE_FILE)
         return Change(file, "unchanged")
     atomic_write(file.resolve(), after.encode(), PRIVATE_FILE)
-    return Change(file, "created" if new or f"{NAME}:" not in before else "updated")
+    return Change(file, "updated" if _known(yaml.safe_load(before)) else "created")
+
+
+def _known(value: object) -> bool:
+    """Tell whether the file has the profile already."""
+    profiles = value.get("profiles") if isinstance(value, dict) else None
+    return isinstance(profiles, dict) and NAME in profiles
 
 
 def _url(config: Config) -> str:

@@ -15,6 +15,7 @@ from muxi.cli import options
 from muxi.cli.ask import data_dir_option, timeout_option
 from muxi.cli.ask import outcome as ask_server
 from muxi.cli.local_server import LocalServer
+from muxi.cli.newest_images import fetch_newest
 from muxi.cli.output import print_json
 from muxi.cli.revival import Beginning, bring_back
 from muxi.cli.settings import load_settings, paths, program
@@ -54,6 +55,11 @@ class Found:
 @click.option(
     "--version", "wanted", metavar="VERSION", help="This release, not the newest; never an older one."
 )
+@click.option(
+    "--images",
+    is_flag=True,
+    help="Fetch the newest images of the runtime and the code runner, too, where there are some.",
+)
 @click.option("--no-download", is_flag=True, help="Look for nothing newer: take what is installed.")
 @click.option(
     "--program", "file", type=click.Path(dir_okay=False), help="The program to replace. Default: this one."
@@ -66,6 +72,7 @@ def command(
     check: bool,
     restart: bool,
     wanted: str | None,
+    images: bool,
     no_download: bool,
     file: str | None,
     data_dir: str | None,
@@ -79,10 +86,12 @@ def command(
     """
     seconds = UPGRADE_SECONDS if timeout is None else timeout
     target = None if no_download else installed_program(file)
+    if target is None and (check or not (restart or images)):
+        raise _not_ours()
+    fetched = images_fetched(data_dir, as_json) if images and not check else True
     if target is None:
-        if not restart or check:
-            raise _not_ours()
-        return ask_server("SIGUSR2", "upgrade", data_dir, seconds, as_json)
+        done = ask_server("SIGUSR2", "upgrade", data_dir, seconds, as_json) if restart else 0
+        return done or int(not fetched)
     config = load_settings(paths(data_dir=data_dir), require_key=False).config
     found = trio.run(look_up, config, target, wanted)
     if found.newer and not check:
@@ -90,7 +99,12 @@ def command(
         say(f"Version {found.release} is installed; the old one is kept as {target.old}.", as_json)
     running = restart_or_go_back(found, data_dir, seconds, as_json) if restart and not check else None
     conclude(found, running, check=check, as_json=as_json)
-    return 0
+    return int(not fetched)
+
+
+def images_fetched(data_dir: str | None, as_json: bool) -> bool:
+    """Fetch the newest images of what is here; False, and told, if that failed."""
+    return fetch_newest(load_settings(paths(data_dir=data_dir), require_key=False).config, quiet=as_json)
 
 
 def installed_program(file: str | None) -> Installed | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from muxi.download.failure import DownloadError, shown
 from muxi.download.http import Http
 from muxi.download.part import Part, digest
 from muxi.download.progress import Progress, ignore
+from muxi.download.ranges import length_of
 from muxi.download.retry import persistently
 from muxi.download.transfer import Order, Transfer
 from muxi.errors import MuxiError
@@ -20,11 +21,13 @@ from muxi.locks import held
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from muxi.config.download import DownloadConfig
 
+PATIENCE = 300.0
+"""Seconds in which another process, beyond its own deadline, has to come further: hashing takes long."""
 SMALL = 64 * 1024
 SMALL_RETRIES = 1
 """How often a small document is asked for again: somebody waits for it, and can often do without."""
@@ -143,6 +146,15 @@ class Downloader:
                 return False
             raise
 
+    async def size(self, url: str) -> int | None:
+        """Return how long the file at a URL is, None where that is not said. Raises DownloadError."""
+
+        async def attempt() -> int | None:
+            async with self._http.answer("GET", url, {"Range": "bytes=0-0"}) as response:
+                return length_of(response.status_code, response.headers)
+
+        return await persistently(attempt, url, SMALL_RETRIES)
+
     async def _do(self, order: Order, errand: _Errand) -> None:
         """Carry out an order; whoever waits for it gets what becomes of it, unless this one is cancelled."""
         try:
@@ -154,21 +166,48 @@ class Downloader:
             del self._errands[order]
 
     async def _carry_out(self, order: Order, errand: _Errand) -> None:
-        lock = order.target.with_name(f".{order.target.name}.lock")
+        lock, part = order.target.with_name(f".{order.target.name}.lock"), Part(order.target)
         with disk_work(f"store {order.target.name}", stage="downloading_sif"):
             await trio.to_thread.run_sync(lambda: order.target.parent.mkdir(parents=True, exist_ok=True))
-            async with held(lock):
+            async with self._alone(lock, part):
                 if await trio.to_thread.run_sync(_there, order, abandon_on_cancel=True):
                     return
                 transfer = Transfer(
                     self._http,
                     order,
-                    Part(order.target),
+                    part,
                     retries=self._settings().retries,
                     reserve=self._reserve(),
                     report=errand.tell,
                 )
                 await transfer.run()
+
+    @asynccontextmanager
+    async def _alone(self, lock: Path, part: Part) -> AsyncIterator[None]:
+        """Be the only one of all processes at a file; another may take its time, as long as more comes.
+
+        Raises DownloadError when it stands still.
+        """
+        patience = PATIENCE + self._settings().stall_timeout
+        before: int | None = None
+        async with AsyncExitStack() as holding:
+            while True:
+                with trio.move_on_after(patience) as waiting:
+                    await holding.enter_async_context(held(lock))
+                if not waiting.cancelled_caught:
+                    break
+                size = await trio.to_thread.run_sync(part.size)
+                if size == before:
+                    raise _stands_still(part.target, patience)
+                before = size
+            yield
+
+
+def _stands_still(target: Path, seconds: float) -> DownloadError:
+    return DownloadError(
+        f"Another process is at {target.name}, and nothing of it has come for {seconds:g} s.",
+        cure=f"See which one it is (fuser -v on the file .{target.name}.lock there), and end it if it hangs.",
+    )
 
 
 def _again(error: MuxiError) -> MuxiError:

@@ -51,6 +51,10 @@ class Part:
         os.lseek(self._open_fd, 0, os.SEEK_SET)
         self.offset, self.origin = 0, msgspec.structs.replace(origin, synced=0)
 
+    def size(self) -> int:
+        """Return how many bytes are here, whoever brings them."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
     def append(self, data: bytes) -> None:
         view = memoryview(data)
         while view:

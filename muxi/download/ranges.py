@@ -79,6 +79,14 @@ def read_answer(
     return _rest(fields, origin, offset)
 
 
+def length_of(status: int, fields: Mapping[str, str]) -> int | None:
+    """Return how long the file is of which a first piece was asked for; None where that is not said."""
+    if status == 200:
+        return _length(fields)
+    found = _CONTENT_RANGE.fullmatch(fields.get("content-range", ""))
+    return int(found[3]) if found is not None and found[3] != "*" else None
+
+
 def _rest(fields: Mapping[str, str], origin: Origin | None, offset: int) -> Body:
     found = _CONTENT_RANGE.fullmatch(fields.get("content-range", ""))
     if found is None or found[1] is None or origin is None:

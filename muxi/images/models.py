@@ -37,11 +37,15 @@ READABLE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that can be had: its short name, its repository and the files of it that are needed."""
+    """A model that can be had: its short name, its repository and the files of it, its weights last."""
 
     name: str
     repository: str
     files: tuple[str, ...]
+
+    @property
+    def weights(self) -> str:
+        return self.files[-1]
 
     @property
     def directory(self) -> str:
@@ -102,6 +106,11 @@ class ModelCache:
         with disk_work(f"write in {self._directory}"):
             await trio.to_thread.run_sync(self._refer, model)
         return snapshot
+
+    async def size(self, model: Model) -> int | None:
+        """Ask how long its weights are; None where that is not said. Raises DownloadError."""
+        base = f"{self._settings().models_url}/{model.repository}/resolve/{REVISION}"
+        return await self._downloader.size(f"{base}/{model.weights}")
 
     async def _fetch(self, url: str, target: Path, report: Callable[[Progress], None]) -> None:
         """Fetch a file, and check it by the hash that is published of large ones."""

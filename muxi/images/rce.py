@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from muxi.config.download import DownloadConfig
     from muxi.download.downloader import Downloader
+    from muxi.images.mirror import Found
     from muxi.images.report import Report
     from muxi.images.versions import Version
 
@@ -64,6 +65,23 @@ class RceImages:
 
     async def install(self, report: Report = tell_nobody, version: str | None = None) -> Path:
         """Fetch a version, the latest by default; one that is here is taken. Raises OperatorError."""
+        exact = await self._exact(version)
+        name = rce_name(exact, self._arch)
+        path = self._directory / name
+        if await trio.to_thread.run_sync(path.is_file):
+            return path
+        found = await self._place(exact)
+        tell = telling(report, f"skills-rce {exact}", version=str(exact))
+        return await self._downloader.fetch(
+            found.url, path, sha256=found.sha256, mode=EXECUTABLE, report=tell
+        )
+
+    async def size(self) -> int | None:
+        """Ask how long the latest one is; None where that is not said. Raises OperatorError."""
+        place = await self._place(await self._exact(None))
+        return await self._downloader.size(place.url)
+
+    async def _exact(self, version: str | None) -> Version:
         releases = self._settings().rce_url
         exact = parse_version(version) if version else await latest_release(self._downloader, releases)
         if exact is None:
@@ -73,16 +91,16 @@ class RceImages:
                 else f"'{version}' is not an exact version.",
                 cure="Name one: muxi-server runtime install rce:1.2.3 - or see download.rce_url.",
             )
-        name = rce_name(exact, self._arch)
-        path = self._directory / name
-        if await trio.to_thread.run_sync(path.is_file):
-            return path
-        urls = (f"{releases}/download/v{exact}/{name}", f"{releases}/{exact}/{name}", f"{releases}/{name}")
-        found = await find(self._downloader, urls, name)
-        tell = telling(report, f"skills-rce {exact}", version=str(exact))
-        return await self._downloader.fetch(
-            found.url, path, sha256=found.sha256, mode=EXECUTABLE, report=tell
+        return exact
+
+    async def _place(self, version: Version) -> Found:
+        releases, name = self._settings().rce_url, rce_name(version, self._arch)
+        urls = (
+            f"{releases}/download/v{version}/{name}",
+            f"{releases}/{version}/{name}",
+            f"{releases}/{name}",
         )
+        return await find(self._downloader, urls, name)
 
     def _here(self) -> list[Version]:
         if not self._directory.is_dir():

@@ -147,6 +147,17 @@ class ImageStore:
             )
         return image
 
+    async def latest(self, variant: str = LEAN) -> Resolved:
+        """Ask the mirror, whatever is installed. Raises DownloadError."""
+        return Resolved(str(await self._mirror.latest()), variant, "the latest on the mirror")
+
+    async def size(self, wanted: str | None = None) -> int | None:
+        """Ask the mirror how long an image is; None where it does not say. Raises MuxiError."""
+        found = await self.resolve(wanted, download=True)
+        version = _exact(found.version)
+        place = await self._mirror.find(version, self._shelf.path(version, found.variant).name)
+        return await self._downloader.size(place.url)
+
     async def remove(self, name: str, used: Collection[str] = (), *, force: bool = False) -> Image:
         """Remove an image by its version and variant. Raises NotFound, and Conflict where it is in use.
 

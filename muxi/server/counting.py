@@ -26,6 +26,7 @@ DONE: Final[dict[Kind, tuple[str, ...]]] = {
 FAILED: Final[frozenset[Kind]] = frozenset({"deploy", "update", "rollback"})
 NO_FAILURE: Final = frozenset({"Cancelled", "ShuttingDown"})
 """How an operation ends that somebody did not want to go on."""
+SHOWN: Final = "GET /rpc/server/telemetry"
 HAPPENED: Final[dict[Happening, str]] = {
     "crash": "health.crashes",
     "restart": "health.auto_restarts",
@@ -50,8 +51,9 @@ class Counting:
         self.reporter = Reporter(self._totals, self._facts, lambda: facilities.config.telemetry, os.environ)
 
     def used(self, route: str) -> None:
-        """Count a use of a route of the management API."""
-        self._totals.add(USAGE + route)
+        """Count a use of a route of the management API; to look at the next report leaves it as it is."""
+        if route != SHOWN:
+            self._totals.add(USAGE + route)
 
     async def standing(self) -> dict[str, object]:
         """Tell whether reports are sent, and what the next one would be."""

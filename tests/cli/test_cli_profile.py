@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -161,3 +162,24 @@ def test_a_place_that_can_not_be_written_is_no_failure(
 ) -> None:
     (tmp_path / ".muxi").write_text("a file where a directory should be")
     assert init(capsys)["cli_profile"] == "not written"
+
+
+def test_the_address_of_another_profile_is_not_taken_for_the_profile(
+    installation: Installation, command_line: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command_line.parent.mkdir(parents=True)
+    tunnel = '{url: "http://localhost:9000", key_id: k, secret_key: s}'
+    command_line.write_text(f"default: tunnel\nprofiles:\n  tunnel: {tunnel}\n")
+    assert init(capsys)["cli_profile"] == "created"
+    assert set(read(command_line.read_text())["profiles"]) == {"tunnel", "localhost"}
+    assert init(capsys)["cli_profile"] == "unchanged"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such modes")
+def test_one_that_others_could_read_is_closed_to_them(
+    installation: Installation, command_line: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(capsys)["cli_profile"] == "created"
+    command_line.chmod(0o644)
+    assert init(capsys)["cli_profile"] == "unchanged"
+    assert command_line.stat().st_mode & 0o777 == 0o600

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from muxi.cli import main
+from muxi.processor import architecture
 from muxi.upgrade.release import SUMS
+from tests.static_files import serving
 from tests.upgrade.releases import ReleaseServer, file_here, installed, program, releasing
 
 if TYPE_CHECKING:
@@ -228,3 +230,90 @@ def test_a_restart_without_a_server_is_told_and_the_new_program_stays(
     assert upgrade(old, "--restart") == 1
     assert "No server runs" in capsys.readouterr().err
     assert old.read_bytes() == program(NEW)
+
+
+class Images:
+    """A data directory with older images, and a mirror of newer ones."""
+
+    def __init__(self, mirror: Path, installation: Installation) -> None:
+        self.mirror = mirror
+        self.runtimes = installation.paths.data_dir / "runtimes"
+        self.rce = installation.paths.data_dir / "rce"
+        for path in (self.runtimes / self.name("1.20260101.0"), self.rce / self.rce_name("1.0.0")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"old")
+        self.put("latest.txt", b"1.20260928.0\n")
+        self.put(f"1.20260928.0/{self.name('1.20260928.0')}", b"new")
+
+    def put(self, path: str, content: bytes) -> None:
+        (self.mirror / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.mirror / path).write_bytes(content)
+
+    @staticmethod
+    def name(version: str) -> str:
+        return f"muxi-runtime-{version}-linux-{architecture()}.sif"
+
+    @staticmethod
+    def rce_name(version: str) -> str:
+        return f"skills-rce-{version}-linux-{architecture()}.sif"
+
+
+@pytest.fixture
+def images(installation: Installation, tmp_path: Path) -> Iterator[Images]:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    installation.config_file.parent.mkdir(parents=True, exist_ok=True)
+    with serving(mirror) as base:
+        with installation.config_file.open("a") as file:
+            file.write(f"runtime: {{sif_base_url: '{base}'}}\n")
+            if "download:" not in installation.config_file.read_text():
+                file.write(f"auth: {{enabled: false}}\ndownload: {{retries: 0, rce_url: '{base}'}}\n")
+        yield Images(mirror, installation)
+
+
+def test_newest_images_are_fetched_and_what_can_not_be_had_is_told(
+    images: Images, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["upgrade", "--images"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "Here is the newest: muxi-runtime 1.20260928.0\n"
+    assert "latest version of the code runner could not be learned" in captured.err
+    names = {images.name("1.20260101.0"), images.name("1.20260928.0")}
+    assert {path.name for path in images.runtimes.glob("*.sif")} == names
+    assert (images.runtimes / images.name("1.20260928.0")).read_bytes() == b"new"
+
+
+def test_a_mirror_that_is_away_is_told_and_never_taken_for_the_newest(
+    images: Images, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images.mirror / "latest.txt").unlink()
+    assert main.run(["upgrade", "--images"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "There is no http://127.0.0.1:" in captured.err
+
+
+def test_images_and_program_go_together(
+    old: Path, releases: ReleaseServer, images: Images, capsys: pytest.CaptureFixture[str]
+) -> None:
+    releases.publish(NEW, program(NEW))
+    (images.rce / images.rce_name("1.0.0")).unlink()
+    assert upgrade(old, "--images", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["upgraded"] is True
+    assert "Here is the newest: muxi-runtime 1.20260928.0" in captured.err
+    assert old.read_bytes() == program(NEW)
+
+
+def test_a_check_fetches_no_images(old: Path, releases: ReleaseServer, images: Images) -> None:
+    releases.publish(NEW, program(NEW))
+    assert upgrade(old, "--images", "--check") == 0
+    assert [path.name for path in images.runtimes.glob("*.sif")] == [images.name("1.20260101.0")]
+
+
+def test_where_no_images_are_none_are_fetched(
+    releases: ReleaseServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["upgrade", "--images"]) == 0
+    assert "none were fetched" in capsys.readouterr().out
+    assert releases.asked == []

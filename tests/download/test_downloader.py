@@ -13,12 +13,14 @@ import pytest
 import trio
 import trustme
 
+from muxi.download import downloader as downloader_module
 from muxi.download import part as part_module
 from muxi.download import retry, transfer
 from muxi.download.downloader import Downloader
 from muxi.download.failure import DownloadError
 from muxi.download.ranges import Origin
 from muxi.errors import StorageError
+from muxi.locks import held
 from tests.download.serving import QUICK, TRUST, Asked, Handler, head, running, says, sha256, silence
 from tests.waiting import until
 
@@ -560,3 +562,32 @@ async def test_a_download_that_crawls_in_small_pieces_is_one_try(tmp_path: Path)
         mirror.script["/a"] = [mirror.cut(transfer.FURTHER + 1000)] * 5
         await downloader(replace(QUICK, retries=1)).fetch(url, tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == content
+
+
+async def test_one_that_another_process_brings_is_waited_for_as_long_as_more_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloader_module, "PATIENCE", 0.2)
+    hasty = downloader(replace(QUICK, stall_timeout=0.1))
+    part = tmp_path / "a.part"
+    async with running() as mirror, held(tmp_path / ".a.lock"):
+        url = mirror.put("/a", CONTENT)
+        looks: list[int] = []
+        real = part_module.Part.size
+
+        def look(self: part_module.Part) -> int:
+            looks.append(real(self))
+            if len(looks) < 5:
+                part.write_bytes(b"x" * len(looks))  # the other one has come further
+            return looks[-1]
+
+        monkeypatch.setattr(part_module.Part, "size", look)
+        with trio.fail_after(30), pytest.raises(DownloadError, match="nothing of it has come") as raised:
+            await hasty.fetch(url, tmp_path / "a")
+        assert looks == [0, 1, 2, 3, 4, 4]
+        assert ".a.lock" in (raised.value.cure or "")
+        assert mirror.seen == []
+    part.unlink()
+    async with running() as mirror:
+        await hasty.fetch(mirror.put("/a", CONTENT), tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == CONTENT

@@ -64,8 +64,11 @@ def test_every_number_counts(tmp_path: Path, collector: Collector) -> None:
         standing = server.rpc("GET", "/rpc/server/telemetry").json()["data"]
         assert (standing["enabled"], standing["url"]) == (True, collector.url)
         assert not (tmp_path / ".muxi" / "config.yaml").exists()
+        again = server.rpc("GET", "/rpc/server/telemetry").json()["data"]
+        assert again["report"]["payload"] == standing["report"]["payload"], "a look changes nothing"
         assert server.terminate() == 0
     [report] = collector.reports
+    assert report["payload"]["usage"] == standing["report"]["payload"]["usage"]
     payload = report["payload"]
     assert payload["server"]["starts"] == 1
     assert payload["formations"] == {"active": 0, "deployed": 2, "deleted": 1}
