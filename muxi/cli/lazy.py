@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
 
 
 def _load(module: str) -> ModuleType:
-    """Import a module, and look for no garbage meanwhile: it is a tenth of the time, and what is made stays."""
+    """Import a module, and look for no garbage meanwhile: a tenth of the time, and what is made stays."""
     at_work = gc.isenabled()
     gc.disable()
     try:
