@@ -3,7 +3,7 @@
 # make test   the whole test suite                  make lint type format   what a change must pass
 # make binary dist/muxi-server, one file             make test-binary   the tests of a whole server, with it
 # make bench  measurements                          make lock   write requirements/*.lock anew
-# WORKERS=0   one process runs the tests, one after the other (default: 3 side by side, each a file at a time)
+# WORKERS=0   one process runs the tests, one after the other (default: 3, side by side)
 # PYTHON=…    the interpreter to build on (3.11 or newer; default: the first one found)
 #
 # One virtual environment, `.venv`, filled by steps from the lock files. Each step leaves a stamp,
@@ -14,7 +14,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 INSTALL = $(PIP) install --require-hashes --only-binary :all: -r
 WORKERS = 3
-BESIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+BESIDE = -n $(WORKERS) --dist worksteal
 UV = uv==0.13.9
 BINARY_TESTS = tests/binary tests/integration tests/conformance tests/faults tests/cli
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
 UNKNOWN_SUGGESTIONS = 2
 
@@ -40,7 +42,7 @@ class LazyGroup(click.Group):
         entry = self.lazy.get(cmd_name)
         if entry is None:
             return None
-        found = getattr(importlib.import_module(entry.module), entry.attribute)
+        found = getattr(_load(entry.module), entry.attribute)
         assert isinstance(found, click.Command)
         return found
 
@@ -63,3 +65,14 @@ class LazyGroup(click.Group):
         near = difflib.get_close_matches(name, self.lazy, UNKNOWN_SUGGESTIONS)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         return f"Unknown command: {name}.{hint}"
+
+
+def _load(module: str) -> ModuleType:
+    """Import a module, and look for no garbage meanwhile: a tenth of the time, and what is made stays."""
+    at_work = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        if at_work:
+            gc.enable()

@@ -86,8 +86,8 @@ def run(config: Config, *, notes: Sequence[str] = (), reread: Callable[[], Loade
 def _live(config: Config, around: Surroundings, handover: Callable[[], Handover], logs: _Log) -> int:
     """Run the event loop, and after it the next program; again, if that can't be executed."""
     failure: OperatorError | None = None
+    spare_collector()
     while True:
-        spare_collector()
         life = Life(config, around, failure)
         try:
             ending = trio.run(life.run)

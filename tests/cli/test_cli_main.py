@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 import muxi
 from muxi.cli import main
+from muxi.cli.lazy import Lazy, LazyGroup
 from muxi.cli.root import COMMANDS, CONFIG, FORMATION, PROGRAM
 from muxi.errors import ConfigError
 from tests.program import muxi_command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Installation
 
 
@@ -49,6 +54,25 @@ def test_other_ways_to_ask_for_the_version(argv: list[str], capsys: pytest.Captu
 def test_version_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["version", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["version"] == muxi.__version__
+
+
+@pytest.mark.parametrize("content", ["import gc; command = gc.isenabled()", "command = 1 / 0"])
+@pytest.mark.parametrize("at_work", [True, False])
+def test_the_garbage_collector_rests_while_a_command_is_loaded_and_no_longer(
+    content: str, at_work: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loaded_here.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "loaded_here", raising=False)
+    group = LazyGroup(lazy={"x": Lazy("loaded_here", "help")})
+    (gc.enable if at_work else gc.disable)()
+    try:
+        with pytest.raises((AssertionError, ZeroDivisionError)) as caught:
+            group.get_command(click.Context(group), "x")
+        assert gc.isenabled() == at_work
+    finally:
+        gc.enable()
+    assert isinstance(caught.value, ZeroDivisionError) or sys.modules["loaded_here"].command is False
 
 
 def test_version_loads_nothing_heavy() -> None:
