@@ -50,6 +50,7 @@ lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/zizmor --offline --pedantic --quiet .github
 
 type: $(VENV)/.stamp-dev
 	$(BIN)/mypy

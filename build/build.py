@@ -80,7 +80,9 @@ def install(python: Path, home: Path) -> None:
     print("Installing what the binary is made of, as locked in requirements/binary.lock ...", flush=True)
     first = CACHE / "setuptools.lock"
     first.write_text(locked("setuptools") + locked("wheel") + locked("packaging"))
-    command = [sys.executable, *PIP, "--python", str(python), "install", "--require-hashes"]
+    # Its own pip: that of this interpreter may be too old for it, as Debian 12's is for 3.13.
+    subprocess.run([python, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
+    command = [str(python), *PIP, "install", "--require-hashes", "--root-user-action", "ignore"]
     subprocess.run([*command, "-r", first], check=True)
     subprocess.run([*command, "--no-build-isolation", "-r", LOCK], check=True)
     stamp.write_text(digest)

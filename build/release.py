@@ -1,5 +1,6 @@
 """A release: its version, its section of the changelog, its files and their checksums.
 
+python -m build.release current                 the version that this checkout has
 python -m build.release version                 the next version
 python -m build.release prepare VERSION         write it, and the changelog; fragments are used up
 python -m build.release notes VERSION           its section of the changelog
@@ -18,6 +19,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from build.notices import FILE as NOTICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +41,13 @@ def next_version(current: str, today: datetime.date) -> str:
     major, day, patch = current.split(".")
     stamp = f"{today:%Y%m%d}"
     return f"{major}.{stamp}.{int(patch) + 1 if day == stamp else 0}"
+
+
+def current_version() -> str:
+    """Return the version of this checkout."""
+    found = VERSION_LINE.search((ROOT / "muxi" / "__init__.py").read_text("utf-8"))
+    assert found is not None
+    return found[1]
 
 
 def binary_name(platform: str) -> str:
@@ -80,13 +90,15 @@ def notes(changelog: str, version: str) -> str:
 
 
 def write_archives(directory: Path) -> None:
-    """Make an archive of each binary that is there, with the licence, and write all checksums."""
-    licence = (ROOT / "LICENSE").read_bytes()
+    """Make an archive of each binary that is there, with the licences, and write all checksums."""
+    texts = {"LICENSE": (ROOT / "LICENSE").read_bytes()}
+    if (directory / NOTICES).exists():
+        texts[NOTICES] = (directory / NOTICES).read_bytes()
     for platform in PLATFORMS:
         binary = directory / binary_name(platform)
         if binary.exists():
             write = _write_zip if binary.suffix == ".exe" else _write_tar
-            write(directory / f"{PREFIX}{platform}", {binary.name: binary.read_bytes(), "LICENSE": licence})
+            write(directory / f"{PREFIX}{platform}", {binary.name: binary.read_bytes(), **texts})
     write_sums(directory)
 
 
@@ -94,7 +106,7 @@ def _write_tar(target: Path, members: Mapping[str, bytes]) -> None:
     with tarfile.open(f"{target}.tar.gz", "w:gz") as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o644 if name == "LICENSE" else 0o755
+            member.size, member.mode = len(content), 0o755 if name.startswith(PREFIX) else 0o644
             archive.addfile(member, io.BytesIO(content))
 
 
@@ -124,10 +136,10 @@ def main(arguments: list[str]) -> int:
     """Run from the command line."""
     today = datetime.datetime.now(datetime.UTC).date()
     match arguments:
+        case ["current"]:
+            print(current_version())
         case ["version"]:
-            found = VERSION_LINE.search((ROOT / "muxi" / "__init__.py").read_text("utf-8"))
-            assert found is not None
-            print(next_version(found[1], today))
+            print(next_version(current_version(), today))
         case ["prepare", version]:
             prepare(ROOT, version, today)
         case ["notes", version]:

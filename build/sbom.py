@@ -24,14 +24,20 @@ NOT_INSIDE = frozenset(
         "trove-classifiers",
     }
 )
+#: Linked into the Linux binary, of the system that it is built on; which version is that system's affair.
+LINKED_IN = ("openssl", "sqlite", "libffi", "zlib", "bzip2", "xz")
+
+
+def packages(lock: str) -> list[tuple[str, str]]:
+    """Return the packages of the lock file that are in the binary, with their versions."""
+    return [(name, pinned) for name, pinned, _ in PIN.findall(lock) if name not in NOT_INSIDE]
 
 
 def document(lock: str, version: str, python: str) -> dict[str, object]:
     """Return the document: the server, and in it Python and each package of the lock file."""
     components = [_component("cpython", python, f"pkg:generic/cpython@{python}")]
-    for name, pinned, _ in PIN.findall(lock):
-        if name not in NOT_INSIDE:
-            components.append(_component(name, pinned, f"pkg:pypi/{name}@{pinned}"))
+    components += [_linked_in(name) for name in LINKED_IN]
+    components += [_component(name, pinned, f"pkg:pypi/{name}@{pinned}") for name, pinned in packages(lock)]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -43,6 +49,10 @@ def document(lock: str, version: str, python: str) -> dict[str, object]:
 
 def _component(name: str, version: str, purl: str) -> dict[str, str]:
     return {"type": "library", "name": name, "version": version, "purl": purl}
+
+
+def _linked_in(name: str) -> dict[str, str]:
+    return {"type": "library", "name": name, "purl": f"pkg:generic/{name}"}
 
 
 def main() -> int:

@@ -122,7 +122,7 @@ find_directory() {
 
 # The address of a file of the release that was asked for.
 address() {
-    if [ -n "$version" ]; then say "$1/download/v$version/$2"; else say "$1/latest/download/$2"; fi
+    if [ -n "$version" ]; then say "${1%/}/download/v$version/$2"; else say "${1%/}/latest/download/$2"; fi
 }
 
 # fetch NAME TARGET
@@ -131,22 +131,30 @@ fetch() {
         '') place=$(address "$RELEASES" "$1") ;;
         *://*) place=$(address "$from" "$1") ;;
         *)
-            cp "$from/$1" "$2" 2>/dev/null || fail "$from has no readable file $1." "give the directory of a release"
+            [ -r "$from/$1" ] || fail "$from has no readable file $1." "give the directory of a release"
+            cp "$from/$1" "$2" 2>/dev/null || no_room
             return
             ;;
     esac
+    code=0
     if has curl; then
-        curl -fsSL --retry 3 --connect-timeout 20 -o "$2" "$place" || unreachable "$place"
+        secure=
+        case $place in https://*) secure='--proto =https --tlsv1.2' ;; esac # redirections, too
+        # shellcheck disable=SC2086 # these are words, or nothing
+        told=$(curl -fsSL $secure --retry 3 --connect-timeout 20 -o "$2" "$place" 2>&1) || code=$?
+        [ "$code" != 23 ] || no_room
     elif has wget; then
-        wget -q --tries=3 --timeout=20 -O "$2" "$place" || unreachable "$place"
+        told=$(wget -nv --tries=3 --timeout=20 -O "$2" "$place" 2>&1) || code=$?
+        [ "$code" != 3 ] || no_room
     else
         fail "neither curl nor wget is installed." "install one of them, or give --from a directory"
     fi
+    [ "$code" = 0 ] || fail "$place could not be downloaded: $(printf '%s' "${told:-no reason given}" | tail -n 1)" \
+        "check the network (HTTPS_PROXY names a proxy) and the version, or give --from a directory"
 }
 
-unreachable() {
-    fail "$1 could not be downloaded." \
-        "check the network (HTTPS_PROXY names a proxy) and the version, or give --from a directory"
+no_room() {
+    fail "$file could not be written to $directory." "see whether there is room on its disk: df -h $directory"
 }
 
 checksum() {
@@ -170,9 +178,11 @@ verify() {
 install_file() {
     mkdir -p "$directory" 2>/dev/null || no_permission
     [ -w "$directory" ] || no_permission
+    [ ! -d "$directory/muxi-server" ] || fail "$directory/muxi-server is a directory." "move it away"
     # Beside its place, so that it gets there in one step, and a full disk shows before.
-    work=$(mktemp -d "$directory/.muxi-server.XXXXXX") || no_permission
+    work=$(mktemp -d "$directory/.muxi-server.XXXXXX" 2>/dev/null) || no_room
     trap 'rm -rf "$work"' EXIT
+    trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
     fetch SHA256SUMS "$work/SHA256SUMS"
@@ -180,7 +190,7 @@ install_file() {
     verify
     chmod 755 "$work/$file"
     told=$("$work/$file" version 2>&1) || fail "the file does not run on this machine: $told" "please report it"
-    mv -f "$work/$file" "$directory/muxi-server"
+    mv -f "$work/$file" "$directory/muxi-server" 2>/dev/null || no_permission
 }
 
 no_permission() {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from re import _parser as sre  # type: ignore[attr-defined]
 
 import muxi
+
+sre = importlib.import_module("re._parser")
 
 
 def patterns() -> list[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:

@@ -88,9 +88,10 @@ def test_preparing_twice_puts_the_newer_first(tmp_path: Path) -> None:
 def test_archives_and_checksums(tmp_path: Path) -> None:
     for platform in PLATFORMS:
         (tmp_path / binary_name(platform)).write_bytes(platform.encode())
+    (tmp_path / "THIRD-PARTY-NOTICES.txt").write_text("theirs")
     write_archives(tmp_path)
     lines = (tmp_path / SUMS).read_text().splitlines()
-    assert len(lines) == 2 * len(PLATFORMS)
+    assert len(lines) == 2 * len(PLATFORMS) + 1
     for line in lines:
         digest, name = line.split("  ")
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
@@ -98,6 +99,7 @@ def test_archives_and_checksums(tmp_path: Path) -> None:
         assert [(member.name, member.mode) for member in archive] == [
             ("muxi-server-linux-arm64", 0o755),
             ("LICENSE", 0o644),
+            ("THIRD-PARTY-NOTICES.txt", 0o644),
         ]
     with zipfile.ZipFile(tmp_path / "muxi-server-windows-amd64.zip") as archive:
         assert archive.read("muxi-server-windows-amd64.exe") == b"windows-amd64"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from build.options import FILE as BUILD_OPTIONS
+from build.options import read_options
 from tests.program import BINARY
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,32 @@ def package(tmp_path: Path) -> Path:
     return Path(done.stdout.strip())
 
 
+@pytest.mark.parametrize("arguments", [[], ["/nowhere", VERSION, "amd64", "."]])
+def test_wrong_arguments_are_told(arguments: list[str]) -> None:
+    done = subprocess.run(
+        ["/bin/sh", DEBIAN / "build", *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "usage: build BINARY VERSION ARCH DIRECTORY\n")
+
+
+@needs_dpkg
+def test_what_it_needs_is_what_the_build_promises(package: Path) -> None:
+    options = read_options(BUILD_OPTIONS.read_text("utf-8"))
+    fields = subprocess.run(
+        ["dpkg-deb", "-f", package, "Depends"], capture_output=True, text=True, check=True
+    )
+    assert fields.stdout.split(", ")[0] == f"libc6 (>= {'.'.join(map(str, options.limits.glibc))})"
+
+
+@needs_dpkg
+def test_lintian_finds_nothing(package: Path) -> None:
+    lintian = shutil.which("lintian")
+    if lintian is None:
+        pytest.skip("lintian is not installed (Debian: lintian)")
+    done = subprocess.run([lintian, "--allow-root", package], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
 @needs_dpkg
 def test_what_is_in_it(package: Path, tmp_path: Path) -> None:
     assert package.name == f"muxi-server_{VERSION}_amd64.deb"
@@ -46,7 +74,9 @@ def test_what_is_in_it(package: Path, tmp_path: Path) -> None:
     assert files == {
         "usr/bin/muxi-server",
         "lib/systemd/system/muxi-server.service",
+        "usr/share/doc/muxi-server/changelog.gz",
         "usr/share/doc/muxi-server/copyright",
+        "usr/share/lintian/overrides/muxi-server",
     }
     unit = (root / "lib/systemd/system/muxi-server.service").read_text()
     assert "ExecStart=/usr/bin/muxi-server start\n" in unit
@@ -62,10 +92,12 @@ def test_the_unit_is_the_one_that_is_documented() -> None:
     assert found[1] == UNIT.read_text("utf-8")
 
 
-def run(script: str, *arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
+def run(script: str, *arguments: str, path: Path, systemd: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a script of the package's with stand-ins for what it would do to this machine."""
+    text = (DEBIAN / script).read_text()
+    there = text.replace("/run/systemd/system", str(path if systemd else path / "nowhere"))
     return subprocess.run(
-        ["/bin/sh", DEBIAN / script, *arguments],
+        ["/bin/sh", "-c", there, script, *arguments],
         env={"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
@@ -120,3 +152,67 @@ def test_a_purge_never_removes_formations(commands: Path) -> None:
     assert removed == ["rm -rf /etc/muxi/server /var/log/muxi"]
     assert run("postrm", "remove", path=commands).returncode == 0
     assert [line for line in called(commands) if line.startswith("rm ")] == removed
+
+
+@needs_dpkg
+@pytest.mark.skipif(os.geteuid() != 0, reason="dpkg gives files to root")
+def test_the_life_of_the_package(package: Path, commands: Path, tmp_path: Path) -> None:
+    """dpkg itself, in a root of its own; what its scripts would do to this machine is written down."""
+    # dpkg's own, for what it has unpacked itself, is the real one.
+    (commands / "rm").write_text(
+        f'#!/bin/sh\n[ "$2" != -- ] || exec {shutil.which("rm")} "$@"\necho "rm $*" >>{commands}/called\n'
+    )
+    root = tmp_path / "machine"
+    (root / "var/lib/dpkg/info").mkdir(parents=True)
+    (root / "var/lib/dpkg/updates").mkdir()
+    (root / "var/lib/dpkg/status").touch()
+
+    def dpkg(*arguments: str | Path) -> set[str]:
+        subprocess.run(
+            ["dpkg", f"--root={root}", "--force-depends", "--force-script-chrootless", *arguments],
+            env={"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            check=True,
+        )
+        found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        return {str(path) for path in found if not path.is_relative_to("var/lib/dpkg")}
+
+    installed = dpkg("--install", package)
+    assert "usr/bin/muxi-server" in installed
+    assert len(installed) == 5
+    assert any(line.startswith("adduser --system ") for line in called(commands))
+    assert dpkg("--install", package) == installed
+    assert dpkg("--remove", "muxi-server") == set()
+    assert [line for line in called(commands) if line.startswith("rm ")] == []
+    assert dpkg("--purge", "muxi-server") == set()
+    assert [line for line in called(commands) if line.startswith("rm ")] == [
+        "rm -rf /etc/muxi/server /var/log/muxi"
+    ]
+
+
+def asked_of_systemd(commands: Path) -> list[str]:
+    return [line for line in called(commands) if line.startswith("systemctl")]
+
+
+def test_the_service_is_enabled_the_first_time_only(commands: Path) -> None:
+    # is-active says no.
+    (commands / "systemctl").write_text(
+        f'#!/bin/sh\necho "systemctl $*" >>{commands}/called\n[ "$1" != is-active ]\n'
+    )
+    assert "muxi-server init" in run("postinst", "configure", path=commands, systemd=True).stdout
+    assert asked_of_systemd(commands)[-1] == "systemctl enable --quiet muxi-server"
+    (commands / "called").unlink()
+    assert run("postinst", "configure", VERSION, path=commands, systemd=True).stdout == ""
+    assert asked_of_systemd(commands) == [
+        "systemctl daemon-reload",
+        "systemctl is-active --quiet muxi-server",
+    ]
+
+
+def test_a_running_server_goes_on_with_the_new_program(commands: Path) -> None:
+    assert run("prerm", "upgrade", VERSION, path=commands, systemd=True).returncode == 0
+    assert asked_of_systemd(commands) == []
+    assert run("postinst", "configure", VERSION, path=commands, systemd=True).returncode == 0
+    assert asked_of_systemd(commands)[-1] == "systemctl kill --kill-who=main --signal=SIGUSR2 muxi-server"
+    assert run("prerm", "remove", path=commands, systemd=True).returncode == 0
+    assert asked_of_systemd(commands)[-1] == "systemctl --quiet disable --now muxi-server"
