@@ -50,8 +50,8 @@ test-image: $(VENV)/.stamp-test $(if $(MUXI_IMAGE),,binary)
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/zizmor --offline --pedantic --quiet .github
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/zizmor --offline --pedantic --quiet .github
 
 type: $(VENV)/.stamp-dev
 	$(BIN)/mypy

@@ -96,7 +96,9 @@ def install(python: Path, home: Path) -> None:
     print("Installing what the binary is made of, as locked in requirements/binary.lock ...", flush=True)
     first = CACHE / "setuptools.lock"
     first.write_text(locked("setuptools") + locked("wheel") + locked("packaging"))
-    command = [sys.executable, *PIP, "--python", str(python), "install", "--require-hashes"]
+    # Its own pip: that of this interpreter may be too old for it, as Debian 12's is for 3.13.
+    subprocess.run([python, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
+    command = [str(python), *PIP, "install", "--require-hashes", "--root-user-action", "ignore"]
     subprocess.run([*command, "-r", first], check=True)
     subprocess.run([*command, "--no-build-isolation", "-r", LOCK], check=True)
     stamp.write_text(digest)
@@ -121,7 +123,8 @@ def msgspec_source() -> Path:
         command = [sys.executable, *PIP, "download", "--require-hashes", "--no-deps", "--no-binary", ":all:"]
         environment = {**os.environ, "PIP_CONSTRAINT": str(CACHE / "constraints")}
         subprocess.run([*command, "--dest", CACHE, "-r", CACHE / "msgspec.lock"], check=True, env=environment)
-        shutil.unpack_archive(home.with_name(f"{home.name}.tar.gz"), CACHE, filter="data")
+        # Checked by its hash; and tarfile's filters are newer than the Python of Debian 12.
+        subprocess.run(["tar", "-xf", home.with_name(f"{home.name}.tar.gz"), "-C", CACHE], check=True)
     return home / "src" / "msgspec"
 
 
