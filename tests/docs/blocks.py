@@ -68,6 +68,15 @@ def shell_blocks() -> list[Block]:
     return [block for block in all_blocks() if block.language in SHELLS]
 
 
+def of_stage(stage: str) -> dict[str, list[Block]]:
+    """Return the blocks that are run on a stage, by their page."""
+    found: dict[str, list[Block]] = {}
+    for block in shell_blocks():
+        if block.mark is not None and block.mark.stage == stage:
+            found.setdefault(block.page, []).append(block)
+    return found
+
+
 def blocks(page: str, text: str) -> Iterator[Block]:
     """Yield the blocks of a page's text. Pure. Raises ValueError for a fence that is not closed."""
     lines = text.splitlines()

@@ -8,7 +8,7 @@ import subprocess
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from tests.docs.blocks import shell_blocks
+from tests.docs.blocks import of_stage
 from tests.live import bundle, running, write_config
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def machine(root: Path) -> Iterator[LiveServer]:
 
 def run(stage: str, directory: Path, root: Path) -> None:
     """Run the page's block for this, with `root` for the machine's root."""
-    (block,) = [one for one in shell_blocks() if one.mark is not None and one.mark.stage == stage]
+    (block,) = of_stage(stage)["docs/production.md"]
     text = block.text.replace("-C /", f"-C '{root}'")
     assert text != block.text
     subprocess.run(["sh", "-euc", text], cwd=directory, check=True, timeout=120)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.blocks import Block, Mark, all_blocks, blocks, shell_blocks
+from tests.docs.blocks import Block, Mark, all_blocks, blocks, of_stage, shell_blocks
 from tests.docs.checkers import CHECKERS, PLAIN, Wrong, check
 from tests.docs.stages import fresh, play
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from tests.docs.stages import Stage
 
 #: What is no command, and what looks at it.
 OTHERS = {
@@ -30,33 +26,18 @@ OTHERS = {
     "text": "its reader",
     "yaml": "test_docs_texts",
 }
-#: Stages that a page is played on as a whole; the others are a test's own.
-MADE: dict[str, Callable[[Path], Stage]] = {"fresh": fresh}
-OWN = {
-    "backup": "test_docs_backup",
-    "restore": "test_docs_backup",
+#: What runs the blocks of a stage.
+STAGES = {
+    "live": "test_docs_live",
+    "fresh": "test_docs_fresh",
     "original": "test_docs_original",
     "back": "test_docs_original",
+    "backup": "test_docs_backup",
+    "restore": "test_docs_backup",
 }
 OUR_PROGRAMS = set(CHECKERS) - PLAIN
 BLOCKS = shell_blocks()
-RUN = [block for block in BLOCKS if block.mark is not None and block.mark.stage not in OWN]
 CHECKED = [block for block in BLOCKS if block.mark is None]
-PAGES = {
-    (page, stage): list(found)
-    for (page, stage), found in groupby(RUN, lambda block: (block.page, block.mark and block.mark.stage))
-}
-
-
-@pytest.mark.parametrize(("page", "stage"), PAGES, ids=str)
-def test_the_commands_of_a_page_do_what_it_says(
-    page: str, stage: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if stage == "live":
-        place: Stage = request.getfixturevalue("live")
-    else:
-        place = MADE[stage](tmp_path)
-    play(place, PAGES[page, stage])
 
 
 @pytest.mark.parametrize("block", CHECKED, ids=str)
@@ -73,15 +54,15 @@ def test_no_block_escapes() -> None:
         if not block.language and any(line.split(" ")[0] in OUR_PROGRAMS for line in block.text.splitlines())
     ]
     assert hidden == [], "these are commands; say so: sh"
-    stages = {block.mark.stage for block in BLOCKS if block.mark is not None}
-    assert stages <= {"live", *MADE, *OWN}
-    assert all(block.language == "sh" for block in RUN), "they are run by sh"
+    run = [block for block in BLOCKS if block.mark is not None]
+    assert {block.mark.stage for block in run if block.mark} <= set(STAGES)
+    assert all(block.language == "sh" for block in run), "they are run by sh"
 
 
 def test_what_is_promised_is_run() -> None:
-    run = {page for page, _ in PAGES}
-    wanted = {"quick-start", "formations", "cli", "api", "configuration", "production", "troubleshooting"}
-    assert {"README.md", *(f"docs/{name}.md" for name in wanted)} <= run
+    run = {*of_stage("live"), *of_stage("fresh"), *of_stage("original")}
+    wanted = {page for page in {block.page for block in BLOCKS} if page.startswith("docs/")}
+    assert {"README.md", "docs/api.md", "docs/cli.md", "docs/quick-start.md", *wanted} <= run
 
 
 def test_a_block_is_found_with_its_mark() -> None:
