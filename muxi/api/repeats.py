@@ -94,7 +94,7 @@ class Repeats:
         current().began = partial(self._began, name, first, body)
         try:
             response = await handler(**arguments)
-            if first.operation is None and current().kept:
+            if first.operation is None and current().kept and response.status_code < 300:
                 await self._keep_answer(name, _asked(body.digest.hexdigest()), response)
             return response
         finally:

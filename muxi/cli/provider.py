@@ -18,6 +18,7 @@ from muxi.config.save import write_config
 from muxi.containers.address import locate
 from muxi.containers.engine import Engine
 from muxi.containers.images import Images, normal_name
+from muxi.disk import disk_work
 from muxi.formation.outfit import outfit
 from muxi.images.library import library
 from muxi.images.models import MODELS
@@ -120,7 +121,7 @@ class Provider:
 
     async def _fetch_runtime(self, report: Report) -> None:
         """Do for the runtime that is chosen here all that a deploy would."""
-        with TemporaryDirectory() as name:
+        with disk_work("make a temporary directory"), TemporaryDirectory() as name:
             nothing = Path(name)
             program = _AnyFormation()
             await self._outfit.runtimes.prepare(
@@ -143,7 +144,8 @@ class Provider:
                 await images.ensure(report)
             else:
                 await containers.ensure(container, pull="missing", tell=report)
-            await trio.to_thread.run_sync(self._enable_code_runner)
+            with disk_work(f"write {self._config.paths.config_file}"):
+                await trio.to_thread.run_sync(self._enable_code_runner)
 
         return Provision(
             CODE_RUNNER,

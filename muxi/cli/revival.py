@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,50 +18,37 @@ from muxi.registry.lock import holder
 from muxi.registry.outcome import read_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from muxi.registry.outcome import Outcome
 
-MANAGED_BY: Final = ("INVOCATION_ID", "NOTIFY_SOCKET")
-"""What systemd tells those that it starts, and starts again."""
 MANAGER_SECONDS: Final = 30.0
 """How long a manager that is known of has: it pauses before it starts a service again."""
 OTHERS_SECONDS: Final = 5.0
 """How long whoever else looks after the server has, before it is done here."""
 START_SECONDS: Final = 120.0
 PAUSE: Final = 0.05
+OPENED: Final = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How an output is opened: without waiting for a pipe that nobody reads any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How a server's process was started. Asked for while it lives; `close` it at last."""
+    """How a server's process was started."""
 
+    pid: int
     command: tuple[bytes, ...]
     directory: Path
     environment: dict[bytes, bytes]
     outputs: tuple[int, int]
 
-    @classmethod
-    def of(cls, pid: int) -> Beginning | None:
-        """Return None where that can't be known."""
-        process = Path(f"/proc/{pid}")
-        with ExitStack() as opened:
-            try:
-                command = tuple((process / "cmdline").read_bytes().split(b"\0")[:-1])
-                environment = _pairs((process / "environ").read_bytes())
-                outputs = []
-                for number in "12":
-                    outputs.append(os.open(process / "fd" / number, os.O_WRONLY | os.O_APPEND))
-                    opened.callback(os.close, outputs[-1])
-                directory = (process / "cwd").readlink()
-            except OSError:
-                return None
-            opened.pop_all()
-        return cls(command, directory, environment, (outputs[0], outputs[1]))
-
     @property
     def managed(self) -> bool:
-        return any(name.encode() in self.environment for name in MANAGED_BY)
+        """Whether systemd started it. What it tells a service is inherited by all that this starts."""
+        told = self.environment.get(b"SYSTEMD_EXEC_PID")
+        if told is not None:
+            return told == str(self.pid).encode()
+        return b"NOTIFY_SOCKET" in self.environment or b"INVOCATION_ID" in self.environment
 
     def again(self) -> subprocess.Popen[bytes]:
         """Start another process so, which outlives this one. Raises OSError."""
@@ -76,9 +63,30 @@ class Beginning:
             start_new_session=True,
         )
 
-    def close(self) -> None:
-        for fd in self.outputs:
-            os.close(fd)
+
+@contextmanager
+def beginning_of(pid: int) -> Iterator[Beginning | None]:
+    """Find out how a process was started, while it lives; None where that can't be known."""
+    process = Path(f"/proc/{pid}")
+    with ExitStack() as opened:
+
+        def output(number: int) -> int:
+            fd = os.open(process / "fd" / str(number), OPENED)
+            opened.callback(os.close, fd)
+            os.set_blocking(fd, True)
+            return fd
+
+        try:
+            found = Beginning(
+                pid,
+                tuple((process / "cmdline").read_bytes().split(b"\0")[:-1]),
+                (process / "cwd").readlink(),
+                _pairs((process / "environ").read_bytes()),
+                (output(1), output(2)),
+            )
+        except OSError:
+            found = None
+        yield found
 
 
 def bring_back(data_dir: Path, beginning: Beginning | None) -> Outcome | None:

@@ -60,11 +60,7 @@ def fetch_named(config: Config, names: Sequence[str], *, quiet: bool = False) ->
     found = run(Provider(config, os.environ).named, names)
     useless = [name for name in names if name not in {one.name for one in found}]
     for name in useless:
-        error = OperatorError(
-            f"'{name}' is of no use here: there is neither Apptainer nor Docker.",
-            cure="Install one of them: muxi-server runtime list",
-        )
-        tell(error, sys.stderr if quiet else sys.stdout)
+        tell(_of_no_use(name, config), sys.stderr if quiet else sys.stdout)
     return useless + fetch(found, quiet=quiet)
 
 
@@ -82,6 +78,14 @@ def fetch(provisions: Sequence[Provision], *, quiet: bool = False) -> list[str]:
             if not quiet:
                 click.echo(f"{one.title}: here{_consequence(one)}.")
     return failed
+
+
+def _of_no_use(name: str, config: Config) -> OperatorError:
+    if config.rce.command:
+        why, cure = "rce.command names a program of this machine", "Leave that empty to have an image run."
+    else:
+        why, cure = "there is neither Apptainer nor Docker", "Install one of them: muxi-server runtime list"
+    return OperatorError(f"'{name}' is of no use here: {why}.", cure=cure)
 
 
 def _consequence(one: Provision) -> str:

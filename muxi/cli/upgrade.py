@@ -17,7 +17,7 @@ from muxi.cli.ask import outcome as ask_server
 from muxi.cli.local_server import LocalServer
 from muxi.cli.newest_images import fetch_newest
 from muxi.cli.output import print_json
-from muxi.cli.revival import Beginning, bring_back
+from muxi.cli.revival import beginning_of, bring_back
 from muxi.cli.settings import load_settings, paths, program
 from muxi.download.downloader import Downloader
 from muxi.errors import OperatorError
@@ -26,6 +26,7 @@ from muxi.upgrade.installed import Installed, version_of
 from muxi.upgrade.release import Releases, file_name, parse, plain
 
 if TYPE_CHECKING:
+    from muxi.cli.revival import Beginning
     from muxi.config.model import Config
     from muxi.download.progress import Progress
     from muxi.registry.outcome import Outcome
@@ -143,7 +144,13 @@ async def install(config: Config, found: Found) -> None:
 def restart_or_go_back(found: Found, data_dir: str | None, seconds: float, as_json: bool) -> Outcome:
     """Have the program take the running server's place; one that does not come up is taken back."""
     server = LocalServer.find(paths(data_dir=data_dir).data_dir)
-    beginning = Beginning.of(server.pid)
+    with beginning_of(server.pid) as beginning:
+        return _restart_or_go_back(found, server, beginning, seconds, as_json)
+
+
+def _restart_or_go_back(
+    found: Found, server: LocalServer, beginning: Beginning | None, seconds: float, as_json: bool
+) -> Outcome:
     try:
         outcome = server.ask("SIGUSR2", seconds)
     except OperatorError as error:

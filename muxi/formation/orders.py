@@ -40,7 +40,7 @@ async def restart(owner: Owner, operation: Operation) -> Mapping[str, object]:
     await wait_for_dependencies(owner, operation)
     operation.progress("stopping", "Stopping formation...")
     owner.coming_back = True
-    owner.facilities.registry.keep(operation.receipt(time.time()))
+    owner.facilities.registry.keep(owner.id, operation.receipt(time.time()))
     await owner.halt(operation)
     operation.progress("validating", "Validating formation...")
     plan = await make_plan(owner, operation, release)
@@ -55,7 +55,7 @@ async def stop(owner: Owner, operation: Operation) -> Mapping[str, object]:
     assert owner.record is not None
     result = _gone(owner, "stopped")
     owner.record.stopped = True
-    owner.facilities.registry.keep(operation.receipt(time.time(), result))
+    owner.facilities.registry.keep(owner.id, operation.receipt(time.time(), result))
     owner.save(owner.record)
     await owner.halt(operation)
     owner.record.process = owner.record.other = None
@@ -75,7 +75,7 @@ async def delete(owner: Owner, operation: Operation) -> Mapping[str, object]:
     operation.progress("deleting", "Deleting formation...")
     result = _gone(owner, "deleted")
     # It counts from the moment at which the files are gone: `muxi.formation.versions.receipts`.
-    owner.facilities.registry.keep(operation.receipt(time.time(), result))
+    owner.facilities.registry.keep(owner.id, operation.receipt(time.time(), result))
     with suppress(StorageError):  # a full disk is what one deletes for
         await owner.facilities.registry.flush()
     await trio.to_thread.run_sync(owner.facilities.releases(owner.id).remove)
@@ -108,7 +108,7 @@ async def committed_release(owner: Owner) -> Release:
 
 async def _begin(owner: Owner, operation: Operation) -> None:
     assert owner.record is not None
-    owner.facilities.registry.keep(operation.receipt(time.time()))
+    owner.facilities.registry.keep(owner.id, operation.receipt(time.time()))
     owner.record.stopped = False
     owner.record.restart_count = 0
     owner.coming_back = True
@@ -119,7 +119,7 @@ async def _begin(owner: Owner, operation: Operation) -> None:
 async def _up(owner: Owner, operation: Operation, message: str) -> Mapping[str, object]:
     """Return the result of what has brought it up, once that is on the disk with its receipt."""
     result = {**started(owner), "message": message}
-    owner.facilities.registry.keep(operation.receipt(time.time(), result))
+    owner.facilities.registry.keep(owner.id, operation.receipt(time.time(), result))
     await owner.facilities.registry.flush()
     return result
 

@@ -40,12 +40,14 @@ class Registry:
         """For those who asked for the state that the records are in: the latest of each formation."""
         return list(self._receipts.values())
 
-    def keep(self, receipt: Receipt | None) -> None:
+    def keep(self, formation_id: str, receipt: Receipt | None) -> None:
         """Write down, with the change that comes next, for whom it is; None: for nobody who may ask again."""
+        if self._receipts.pop(formation_id, None) is None and receipt is None:
+            return
         if receipt is not None:
             fresh = [old for old in self.receipts if receipt.at - old.at < KEPT_SECONDS]
             self._receipts = {each.formation_id: each for each in [*fresh, receipt][-MOST:]}
-            self._saver.mark()
+        self._saver.mark()
 
     def put(self, record: FormationRecord) -> None:
         self.records[record.id] = record

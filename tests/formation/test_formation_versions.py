@@ -110,3 +110,21 @@ def test_there_is_nothing_to_roll_back_to() -> None:
     for found in (None, committed(None, entry(1))):
         with pytest.raises(RequestError, match="no previous version"):
             rolled_back(found)
+
+
+def test_a_delete_counts_once_the_files_are_gone_and_other_orders_at_once(tmp_path: Path) -> None:
+    def receipt(kind: str, formation_id: str) -> Receipt:
+        return Receipt(
+            name=f"{kind}-{formation_id}",
+            asked="",
+            kind=kind,
+            formation_id=formation_id,
+            operation_id="y",
+            at=1,
+        )
+
+    (tmp_path / "there").mkdir()
+    save(tmp_path / "there", committed(None, entry(1)))
+    ordered = [receipt(kind, one) for kind in ("delete", "stop") for one in ("there", "gone")]
+    found = receipts(tmp_path, ordered)
+    assert {one.name for one in found} == {"delete-gone", "stop-there", "stop-gone"}

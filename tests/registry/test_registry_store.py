@@ -10,11 +10,15 @@ import trio
 from muxi.errors import OperatorError, StorageError
 from muxi.files import atomic_write
 from muxi.registry import saver
+from muxi.registry.receipts import KEPT_SECONDS, Receipt
 from muxi.registry.records import FormationRecord, ProcessRecord, encode
 from muxi.registry.store import Registry, load
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+NOW = 1_800_000_000.0
 
 
 def record(formation_id: str = "my-bot", *, stopped: bool = False) -> FormationRecord:
@@ -123,3 +127,42 @@ def test_a_process_as_an_earlier_version_wrote_it_is_read(tmp_path: Path) -> Non
     found = load(path).records["my-bot"].process
     assert found == ProcessRecord(token_sha256="ab", pid=5, start_ticks=7, boot_id="x")
     assert found.release == 0, "not known, so nothing is adopted by it"
+
+
+def receipt(formation_id: str, at: float = NOW, **result: object) -> Receipt:
+    return Receipt(
+        name=f"{formation_id}-{at}",
+        asked="",
+        kind="stop",
+        formation_id=formation_id,
+        operation_id="o",
+        at=at,
+        result=result or None,
+    )
+
+
+async def test_the_latest_receipt_of_each_formation_is_written_with_its_record(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry.json")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(registry.run)
+        registry.keep("a", receipt("a", NOW - 1))
+        registry.keep("a", receipt("a", status="stopped"))
+        registry.put(record("a", stopped=True))
+        registry.keep("b", receipt("b"))
+        registry.keep("b", None)  # somebody without a key has changed it since
+        registry.keep("c", receipt("c", NOW - KEPT_SECONDS - 1))
+        registry.keep("d", receipt("d"))
+        registry.remove("d")
+        with trio.fail_after(30):
+            await registry.flush()
+        nursery.cancel_scope.cancel()
+    found = load(tmp_path / "registry.json")
+    assert found.receipts == [receipt("a", status="stopped"), receipt("d")]
+    assert [one.begun for one in found.receipts] == [False, True]
+    assert set(found.records) == {"a"}
+
+
+def test_a_registry_without_receipts_is_read(tmp_path: Path) -> None:
+    (tmp_path / "registry.json").write_bytes(encode([record()], NOW))
+    assert b"receipts" not in (tmp_path / "registry.json").read_bytes()
+    assert load(tmp_path / "registry.json").receipts == []
