@@ -40,8 +40,9 @@ def kept(docker: Docker) -> Iterator[str]:
         yield name
 
 
-def test_an_empty_volume_at_the_original_s_place_is_used(docker: Docker, kept: str) -> None:
-    mounted = ("--volume", f"{kept}:{ORIGINAL}")
+@pytest.mark.parametrize("place", [ORIGINAL, "/root/.muxi"])
+def test_an_empty_volume_at_the_original_s_place_is_used(docker: Docker, kept: str, place: str) -> None:
+    mounted = ("--volume", f"{kept}:{place}")
     with started(docker, *mounted) as first:
         first.deploy("kept", bundle("kept"))
         assert "server.json" not in first.run("ls", "/data")
