@@ -10,7 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ENTRY = '"""The program."""\n\nfrom muxi.cli.main import main\n\nmain()\n'
+ENTRY = '''\
+"""The program."""
+
+import os
+import sys
+
+from muxi.cli.main import main
+
+try:
+    main()
+except SystemExit as end:
+    if "PYTHONINSPECT" not in os.environ:
+        raise
+    # With it, Python takes an exit for an error.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(end.code)
+'''
 FACTS = '''\
 """What the build knows of itself."""
 

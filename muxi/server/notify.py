@@ -46,8 +46,9 @@ class Manager:
             self._socket.close()
 
     async def ready(self, status: str) -> None:
-        """Say that the port answers; also the end of `reloading`."""
-        await self._send("READY=1", f"STATUS={status}")
+        """Say that the port answers; also the end of `reloading`, and of a longer time without a word."""
+        again = (f"WATCHDOG_USEC={round(self.watchdog * 1e6)}",) if self.watchdog else ()
+        await self._send("READY=1", f"STATUS={status}", *again)
 
     async def reloading(self, status: str) -> None:
         """Say that the configuration is read again, or another program takes over; `ready` follows."""
@@ -66,10 +67,12 @@ class Manager:
         await self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def alive(self) -> None:
-        """Say so, or not if that would have to wait. The only word that may be said off the event loop."""
-        if self._socket is not None and self.watchdog:
-            with suppress(OSError):
-                self._socket.send(b"WATCHDOG=1")
+        """Say so, or not if that would have to wait. May be said off the event loop."""
+        self._say("WATCHDOG=1")
+
+    def silent(self, seconds: float) -> None:
+        """Say that nothing will be heard for so long, until `ready`. May be said off the event loop."""
+        self._say(f"WATCHDOG_USEC={round(seconds * 1e6)}", "WATCHDOG=1")
 
     async def keep_alive(self) -> None:
         """Say that the event loop turns, twice as often as it is asked for; for ever.
@@ -81,6 +84,11 @@ class Manager:
         while True:
             self.alive()
             await trio.sleep(self.watchdog / 2)
+
+    def _say(self, *lines: str) -> None:
+        if self._socket is not None and self.watchdog:
+            with suppress(OSError):
+                self._socket.send("\n".join(lines).encode())
 
     async def _send(self, *lines: str) -> None:
         """Send one datagram, and wait for room for it, but not for long."""

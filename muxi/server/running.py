@@ -97,8 +97,9 @@ def _live(config: Config, around: Surroundings, handover: Callable[[], Handover]
             return ending.status
         config = life.config
         logs.reopen(config)
-        around.manager.alive()
-        error = take_place(around.program, handover(), around.signals, config.server.takeover_timeout)
+        seconds = config.server.takeover_timeout
+        around.manager.silent(seconds)
+        error = take_place(around.program, handover(), around.signals, seconds)
         failure = OperatorError(
             f"The program {around.program.path} can't be executed: {error.strerror}. This one serves on.",
             cure="Install it there again, then try once more.",

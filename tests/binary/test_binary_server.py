@@ -92,7 +92,7 @@ def test_a_new_file_in_the_old_one_s_place_takes_over(tmp_path: Path, marker: st
         new.replace(program)
         running_file = Path(f"/proc/{server.process.pid}/exe")
         assert not running_file.samefile(program)
-        done = muxi(tmp_path, "upgrade", "--restart")
+        done = muxi(tmp_path, "upgrade", "--restart", "--no-download")
         assert done.returncode == 0, done.stderr
         assert running_file.samefile(program)
         assert server.formation("steady")["pid"] == pid

@@ -125,7 +125,7 @@ def test_many_signals_at_once_end_nothing(tmp_path: Path) -> None:
 def test_without_a_server_there_is_nobody_to_ask(tmp_path: Path) -> None:
     with running(tmp_path):
         pass
-    for command in (["config", "reload"], ["upgrade", "--restart"]):
+    for command in (["config", "reload"], ["upgrade", "--restart", "--no-download"]):
         done = muxi(tmp_path, *command)
         assert done.returncode == 1
         assert f"No server runs on the data directory {tmp_path / 'data'}" in done.stderr

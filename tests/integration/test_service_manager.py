@@ -74,7 +74,7 @@ def test_the_manager_is_told_of_every_turn(tmp_path: Path) -> None:
             manager.until("RELOADING=1")
             manager.until("READY=1", 2)
             assert any(word.startswith("MONOTONIC_USEC=") for word in manager.words)
-            assert muxi(tmp_path, "upgrade", "--restart").returncode == 0
+            assert muxi(tmp_path, "upgrade", "--restart", "--no-download").returncode == 0
             manager.until("RELOADING=1", 2)
             manager.until("READY=1", 3)
             watched = manager.words.count("WATCHDOG=1")
@@ -103,7 +103,7 @@ def test_a_socket_of_the_manager_s_is_served_on_and_kept_by_an_upgrade(tmp_path:
             with early:
                 early.settimeout(DEADLINE)
                 assert early.recv(4096).startswith(b"HTTP/1.1 200")
-            done = muxi(tmp_path, "upgrade", "--restart")
+            done = muxi(tmp_path, "upgrade", "--restart", "--no-download")
             assert done.returncode == 0, done.stderr
             assert (
                 httpx.get(f"http://127.0.0.1:{port}/ping", trust_env=False, timeout=DEADLINE).text == "pong"

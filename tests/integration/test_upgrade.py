@@ -33,7 +33,7 @@ def server_status(server: LiveServer) -> dict[str, Any]:
 
 
 def upgrade(server: LiveServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return muxi(server.directory, "upgrade", "--restart", *arguments)
+    return muxi(server.directory, "upgrade", "--restart", "--no-download", *arguments)
 
 
 def events(server: LiveServer) -> list[str]:

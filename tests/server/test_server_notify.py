@@ -54,6 +54,18 @@ async def test_every_word_arrives(tmp_path: Path, abstract: bool) -> None:
         manager.close()
 
 
+async def test_while_another_program_takes_over_the_watchdog_waits_longer(tmp_path: Path) -> None:
+    """Else a program that starts slowly would be killed as one that hangs (sd_notify(3): WATCHDOG_USEC)."""
+    address = str(tmp_path / "notify")
+    with listening(address) as sock:
+        manager = Manager(address, watchdog=30.0)
+        manager.silent(120.0)
+        assert told(sock) == ["WATCHDOG_USEC=120000000", "WATCHDOG=1"]
+        await manager.ready("Serving")
+        assert told(sock) == ["READY=1", "STATUS=Serving", "WATCHDOG_USEC=30000000"]
+        manager.close()
+
+
 async def test_without_a_manager_nothing_is_said() -> None:
     manager = Manager.from_environment({})
     await manager.ready("x")
@@ -83,7 +95,7 @@ async def test_a_manager_that_takes_nothing_gets_every_word_once_it_does(tmp_pat
             await trio.testing.wait_all_tasks_blocked()
             words = [told(sock) for _ in range(filled)]
         assert words == [["STATUS=full"]] * filled
-        assert told(sock) == ["READY=1", "STATUS=at last"]
+        assert told(sock) == ["READY=1", "STATUS=at last", "WATCHDOG_USEC=1000000"]
         manager.close()
 
 
