@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.proxy.house import House
 
-LIMITS = Limits(head_timeout=1, idle_timeout=1, body_idle_timeout=1, sweep_interval=0.05)
+LIMITS = Limits(head_timeout=10, idle_timeout=1, body_idle_timeout=1, sweep_interval=0.05)
 
 
 def whole(data: bytes) -> list[bytes]:
