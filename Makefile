@@ -70,7 +70,7 @@ binary: $(VENV)/.stamp-venv
 
 # The tests that run a whole server, with the binary for the server.
 test-binary: $(VENV)/.stamp-test binary
-	@MUXI_BINARY=dist/muxi-server $(BIN)/python -m pytest $(or $(ARGS),$(BINARY_TESTS))
+	@MUXI_BINARY=dist/muxi-server $(BIN)/python -m pytest $(BESIDE) $(or $(ARGS),$(BINARY_TESTS))
 
 bench-binary: $(VENV)/.stamp-run binary
 	@$(BIN)/python -m bench.binary $(ARGS)
