@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -211,13 +213,24 @@ def test_a_disk_that_is_really_full(home: Path, release: Path, small_disk: Path)
     assert list(small_disk.iterdir()) == []
 
 
+@contextmanager
+def heard(number: signal.Signals) -> Iterator[None]:
+    """Have children hear a signal, which they would not if nohup, say, has us ignore it."""
+    before = signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.usefixtures("old")
-@pytest.mark.parametrize(("signal", "status"), [("HUP", 129), ("INT", 130), ("TERM", 143)])
-def test_it_is_interrupted_half_way(home: Path, tmp_path: Path, signal: str, status: int) -> None:
-    script = (
-        f'while [ "$1" != -o ]; do shift; done; echo half >"$2"; touch {tmp_path}/begun; kill -{signal} 0'
-    )
-    done = install(home, "--user", path=stand_in(tmp_path / "commands", "curl", script))
+@pytest.mark.parametrize(("name", "status"), [("HUP", 129), ("INT", 130), ("TERM", 143)])
+def test_it_is_interrupted_half_way(home: Path, tmp_path: Path, name: str, status: int) -> None:
+    script = f'while [ "$1" != -o ]; do shift; done; echo half >"$2"; touch {tmp_path}/begun; kill -{name} 0'
+    with heard(signal.Signals[f"SIG{name}"]):
+        done = install(home, "--user", path=stand_in(tmp_path / "commands", "curl", script))
     assert (tmp_path / "begun").exists()
     assert (done.returncode, done.stdout) == (status, "")
     assert "Error" not in done.stderr
