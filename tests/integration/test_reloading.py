@@ -14,6 +14,7 @@ import trustme
 from muxi.auth.scheme import authorization_header
 from tests.integration.outside import configure, deployed, muxi, until
 from tests.live import KEY, SECRET, running
+from tests.program import needs_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,6 +145,7 @@ def test_a_lock_file_that_nobody_holds_leads_to_no_signal(tmp_path: Path) -> Non
     assert bystander.returncode == 0
 
 
+@needs_source
 def test_upgrade_of_what_is_no_single_file_says_what_to_do_instead(tmp_path: Path) -> None:
     done = muxi(tmp_path, "upgrade")
     assert done.returncode == 1
