@@ -41,14 +41,14 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser("build", description=__doc__)
     parser.add_argument("--onefile", action="store_true", help="unpacks itself; without a Python of its own")
-    parser.add_argument("--bytecode", action="store_true", help="compile nothing: quick, for trying a build")
+    parser.add_argument("--compile", action="store_true", help="our own package to C: larger, and slower")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many compilers at once")
     arguments = parser.parse_args()
     options = read_options(FILE.read_text("utf-8"))
     CACHE.mkdir(parents=True, exist_ok=True)
     try:
         base = interpreter(options, arguments.jobs, onefile=arguments.onefile)
-        build(options, base, arguments.jobs, compiled="" if arguments.bytecode else "muxi")
+        build(options, base, arguments.jobs, compiled="muxi" if arguments.compile else "")
     except CannotBuildError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -1,19 +1,19 @@
-"""A plugin of Nuitka's: only our own package is compiled, all others are taken in as bytecode.
+"""A plugin of Nuitka's: everything is taken in as bytecode, but for packages that are asked for.
 
-Compiled, the libraries were slower and took 20 MB more (contributing/packaging.md has the figures).
+Compiled, they were slower and took more memory (contributing/packaging.md has the figures).
 """
 
 import os
 
 from nuitka.plugins.PluginBase import NuitkaPluginBase
 
-#: The packages to compile, besides the program's first module, which always is.
+#: The packages to compile, beside the program's first module, which always is.
 VARIABLE = "BINARY_COMPILED"
 
 
 class BytecodePlugin(NuitkaPluginBase):
     plugin_name = "bytecode"
-    plugin_desc = "Take other packages in as bytecode."
+    plugin_desc = "Take packages in as bytecode."
 
     @staticmethod
     def isAlwaysEnabled():

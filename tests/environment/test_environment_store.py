@@ -339,7 +339,9 @@ async def test_what_a_process_runs_in_is_not_removed(house: House) -> None:
     long_ago = time.time() - RECENTLY - 1
     os.utime(made.path / NAME, (long_ago, long_ago))
     process = await trio.lowlevel.open_process(["/bin/sleep", "1000"], env={"VIRTUAL_ENV": str(made.path)})
+    environment = Path(f"/proc/{process.pid}/environ")
     try:
+        await until(lambda: environment.read_bytes() != b"")  # the kernel has begun to run it a moment before
         assert house.environments.prune(()) == ()
     finally:
         process.kill()
