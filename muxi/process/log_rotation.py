@@ -75,7 +75,7 @@ def trim(logs: Sequence[Path], limits: LogLimits) -> None:
     kept: list[Piece] = []
     for log in logs:
         kept += keep_newest(log, limits.max_files)
-    kept.sort(key=lambda piece: piece.changed, reverse=True)
+    kept.sort(key=lambda piece: (piece.changed, piece.start), reverse=True)  # several in one tick, too
     taken = sum(piece.end - piece.start for piece in kept) + sum(map(_own_size, logs))
     while kept and taken > limits.total(len(logs)):
         oldest = kept.pop()
@@ -196,6 +196,7 @@ class _Rotation:
             return mark
         skipped = Mark(mark.base, self._line_end(fd, mark, end - kept))
         if self._is_still(fd, end - mark.base):
+            keep_newest(self._log, 0)  # older than what is dropped: else there would be a gap between
             stamp(fd, skipped)
             shrink(fd, self._log)
         return look(fd)[0] or mark
