@@ -196,7 +196,6 @@ class _Rotation:
             return mark
         skipped = Mark(mark.base, self._line_end(fd, mark, end - kept))
         if self._is_still(fd, end - mark.base):
-            keep_newest(self._log, 0)  # older than what is dropped: else there would be a gap between
             stamp(fd, skipped)
             shrink(fd, self._log)
         return look(fd)[0] or mark

@@ -425,15 +425,3 @@ def test_macos_punches_by_another_call(log: Path, monkeypatch: pytest.MonkeyPatc
     )
     fallocate.punch(7, 4096, 8192)
     assert calls == [(7, 99, 0, 0, 4096, 8192)]  # struct fpunchhole of <sys/fcntl.h>
-
-
-def test_what_is_dropped_for_a_writer_nobody_keeps_up_with_leaves_no_gap(tmp_path: Path) -> None:
-    log, limits = tmp_path / "agent-out.log", LogLimits(max_size=10_000, max_files=3)
-    append(log, b"first\n" * 2_000)
-    rotate_all([log], limits)
-    assert pieces(log)
-    append(log, b"later\n" * 20_000)
-    rotate_all([log], limits)
-    kept = everything(log)
-    assert b"first" not in kept
-    assert kept.endswith(b"later\n")
